@@ -1,0 +1,1 @@
+//! The CNI specification: types of every version, conversions, error codes, configuration, environment contract.

@@ -1,0 +1,1 @@
+//! The bundled CNI plugins: pure planning of operations and their undo.

@@ -1,0 +1,1 @@
+//! Who owns which pod subnet: the subnet manager over etcd and over files.

@@ -1,0 +1,1 @@
+//! Nodes as namespaces on one machine: the bench on which the demo and the tests run.

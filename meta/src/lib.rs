@@ -1,0 +1,1 @@
+//! The meta-plugin: everything that decides.

@@ -1,0 +1,1 @@
+//! Types and text of the NPWG multi-network API: NADs, selection elements, network-status.

@@ -1,0 +1,1 @@
+//! What a node does once leases are known: backends, reconciliation, masquerading.
