@@ -1,0 +1,1 @@
+//! Removal of stale connection-tracking entries.
