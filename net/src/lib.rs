@@ -6,5 +6,9 @@
 pub mod apply;
 pub mod conntrack;
 pub mod mac;
+pub mod netlink;
 pub mod nft;
+pub mod ns;
 pub mod op;
+
+pub use mac::Mac;
