@@ -6,9 +6,11 @@
 pub mod apply;
 pub mod conntrack;
 pub mod mac;
+pub mod message;
 pub mod netlink;
 pub mod nft;
 pub mod ns;
 pub mod op;
+pub mod snapshot;
 
 pub use mac::Mac;
