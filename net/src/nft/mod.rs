@@ -1,7 +1,16 @@
-//! nftables transactions over netlink.
+//! nftables over netlink: changes as data, encoded by ourselves, committed as a whole or not at all.
+//!
+//! A [`Transaction`] is a list of [`Change`]s that can be printed as ordinary nft syntax, compared, and written to a journal.
+//! [`Socket::commit`] turns it into one netlink batch, which the kernel takes completely or refuses completely, and says which
+//! change was refused. No `nft` program is needed, and a commit takes about a tenth of a millisecond instead of several.
+//!
+//! The encoder is our own because half of what we need (maps of concatenations, NAT, connection tracking, fib) is unknown to the
+//! packet crates; the numbers are those of linux/netfilter/nf_tables.h, kept in `abi`.
 
-use serde::{Deserialize, Serialize};
+mod model;
+mod statement;
 
-/// Changes to the ruleset that the kernel takes as a whole or not at all.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Transaction {}
+pub use model::{
+    Base, Change, Data, DataType, Element, Family, Hook, Kind, Policy, Rule, Set, Table, Transaction, Value,
+};
+pub use statement::{ConnectionState, Field, Statement, Verdict};
