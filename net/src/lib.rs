@@ -5,12 +5,16 @@
 
 pub mod apply;
 pub mod conntrack;
+pub mod file;
+pub mod lock;
 pub mod mac;
 pub mod message;
 pub mod netlink;
 pub mod nft;
 pub mod ns;
 pub mod op;
+pub mod process;
 pub mod snapshot;
+pub mod sysctl;
 
 pub use mac::Mac;
