@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{NetworkList, PluginConf, list};
 use crate::error::Error;
+use crate::gojson;
 
 /// Largest configuration file read, in bytes. Real ones are a thousandth of it.
 const LARGEST: u64 = 4 << 20;
@@ -64,7 +65,8 @@ pub fn load_file(path: &Path) -> Result<NetworkList, Error> {
     let value = list::parse(&read(path)?).map_err(named)?;
     let mut network = NetworkList::from_value_or_directory(value, None).map_err(named)?;
     if !network.load_only_inlined_plugins {
-        network.plugins.extend(chained(path, &network.name)?);
+        let chained = chained(path, &network)?;
+        network.plugins.extend(chained);
     }
     if network.plugins.is_empty() {
         return Err(named(Error::config(format!("network {:?} has no plugins", network.name))));
@@ -74,11 +76,12 @@ pub fn load_file(path: &Path) -> Result<NetworkList, Error> {
 
 /// The plugins in `<directory of the file>/<network>/*.conf`, by file name. The network's name has been checked, so
 /// that the directory is a real child.
-fn chained(file: &Path, network: &str) -> Result<Vec<PluginConf>, Error> {
-    let directory = file.parent().unwrap_or(Path::new(".")).join(network);
+fn chained(file: &Path, network: &NetworkList) -> Result<Vec<PluginConf>, Error> {
+    let directory = file.parent().unwrap_or(Path::new(".")).join(&network.name);
     let load = |path: PathBuf| {
-        let named = |error: Error| error.context(path.display());
-        PluginConf::from_value(list::parse(&read(&path)?).map_err(named)?).map_err(named)
+        let conf = list::parse(&read(&path)?).and_then(gojson::from_value);
+        let conf = conf.and_then(|object| PluginConf::from_listed(object, network.cni_version));
+        conf.map_err(|error| error.context(path.display()))
     };
     files(&directory, &["conf"])?.into_iter().map(load).collect()
 }
@@ -116,7 +119,3 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
         Err(cause) => Err(Error::io(path.display(), &cause)),
     }
 }
-
-#[cfg(test)]
-#[path = "directory_tests.rs"]
-mod tests;

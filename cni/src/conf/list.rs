@@ -107,7 +107,8 @@ impl NetworkList {
         }
         let mut plugins = Vec::with_capacity(inlined.unwrap_or_default());
         for (place, plugin) in document.plugins.into_iter().flatten().enumerate() {
-            plugins.push(listed_plugin(plugin).map_err(|error| named(error.context(format!("plugins[{place}]"))))?);
+            let conf = PluginConf::from_listed(plugin, cni_version);
+            plugins.push(conf.map_err(|error| named(error.context(format!("plugins[{place}]"))))?);
         }
         Ok(Self {
             name,
@@ -174,12 +175,6 @@ pub(super) fn parse(text: &[u8]) -> Result<Value, Error> {
         .map_err(|cause| Error::decode(format!("the network configuration is no JSON: {cause}")))
 }
 
-/// The list's version replaces the plugin's own, which therefore must not be able to spoil the list.
-fn listed_plugin(mut plugin: Map<String, Value>) -> Result<PluginConf, Error> {
-    gojson::remove(&mut plugin, "cniVersion");
-    PluginConf::from_object(plugin)
-}
-
 fn required_name(name: &str, default_name: Option<&str>) -> Result<String, Error> {
     let name = if name.is_empty() { default_name.unwrap_or_default() } else { name };
     names::network(name)?;
@@ -219,7 +214,3 @@ impl<'de> Deserialize<'de> for NetworkList {
         Self::from_value(Value::deserialize(deserializer)?, None).map_err(D::Error::custom)
     }
 }
-
-#[cfg(test)]
-#[path = "list_tests.rs"]
-mod tests;

@@ -10,3 +10,6 @@ mod plugin;
 
 pub use list::NetworkList;
 pub use plugin::{Attachment, PluginConf};
+
+#[cfg(test)]
+mod tests;

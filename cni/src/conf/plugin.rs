@@ -63,9 +63,13 @@ impl PluginConf {
     /// # Errors
     /// As [`PluginConf::from_value`].
     pub fn from_object(raw: Map<String, Value>) -> Result<Self, Error> {
-        let checked: Checked<'_> = gojson::from_object(&raw)?;
-        names::plugin_type(checked.kind)?;
-        let version = Version::parse(checked.cni_version)?.supported()?;
+        let version = Version::parse(check(&raw)?)?.supported()?;
+        Ok(Self { raw, version })
+    }
+
+    /// Takes over a member of a list, whose version goes before the member's own.
+    pub(super) fn from_listed(raw: Map<String, Value>, version: Version) -> Result<Self, Error> {
+        check(&raw)?;
         Ok(Self { raw, version })
     }
 
@@ -104,7 +108,7 @@ impl PluginConf {
         self.text("name")
     }
 
-    /// `cniVersion`; 0.1.0 while none was given.
+    /// The version to work in: the list's, else `cniVersion`, else 0.1.0.
     pub fn cni_version(&self) -> Version {
         self.version
     }
@@ -225,7 +229,11 @@ impl PluginConf {
     /// As [`PluginConf::from_value`], when it is one of the common keys.
     pub fn with(mut self, key: &str, value: Value) -> Result<Self, Error> {
         self.set(key, value);
-        Self::from_object(self.raw)
+        let written = check(&self.raw)?;
+        if key.eq_ignore_ascii_case("cniVersion") {
+            self.version = Version::parse(written)?.supported()?;
+        }
+        Ok(self)
     }
 
     /// Another spelling of the key must go: a reader that ignores case might prefer it.
@@ -244,6 +252,13 @@ impl PluginConf {
     fn object(&self, key: &str) -> Option<&Map<String, Value>> {
         self.get(key).and_then(Value::as_object)
     }
+}
+
+/// Checks the keys every plugin has and returns `cniVersion` as written.
+fn check(raw: &Map<String, Value>) -> Result<&str, Error> {
+    let checked: Checked<'_> = gojson::from_object(raw)?;
+    names::plugin_type(checked.kind)?;
+    Ok(checked.cni_version)
 }
 
 fn owned_object(value: Option<&Value>, key: &str) -> Result<Map<String, Value>, Error> {
@@ -265,7 +280,3 @@ impl<'de> Deserialize<'de> for PluginConf {
         Self::from_object(Map::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
-
-#[cfg(test)]
-#[path = "plugin_tests.rs"]
-mod tests;

@@ -57,3 +57,5 @@ pub fn remove(object: &mut Map<String, Value>, name: &str) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::any_json;
