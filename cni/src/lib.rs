@@ -1,7 +1,7 @@
 //! The CNI specification: types of every version, conversions, error codes, configuration, environment contract.
 //!
 //! Nothing here runs anything or touches the kernel: this crate turns text into checked values and back.
-//! The module names follow the life of a request: [`env`] and [`conf`] read it, [`args`] and [`names`] look closer,
+//! The module names follow the life of a request: [`mod@env`] and [`conf`] read it, [`args`] and [`names`] look closer,
 //! [`exec`] says how a foreign plugin is called and what its answer means, [`result`] and [`error`] are the answer.
 
 pub mod args;

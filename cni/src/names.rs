@@ -1,6 +1,6 @@
 //! Which names may be used: of networks, containers, interfaces and plugins.
 //!
-//! The rules are the reference's (its `pkg/utils`; spec section 3 for the characters), with one of our own: names that
+//! The rules are the reference's (its `pkg/utils`; spec sections 1 and 2 for the characters), with one of our own: names that
 //! become part of a file name are limited to [`LONGEST`] bytes, because beyond that the file could not be created and
 //! the failure would come late.
 

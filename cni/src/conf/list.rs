@@ -1,4 +1,5 @@
-//! A network: an ordered list of plugins (spec section 1).
+//! A network: an ordered list of plugins (spec section 1, "Configuration format" and "Version
+//! considerations").
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

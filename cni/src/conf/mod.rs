@@ -1,8 +1,8 @@
 //! Network configurations: what an administrator wrote, kept as it was written.
 //!
 //! A plugin's configuration belongs to the plugin, so the object is never taken apart and put together again: it is
-//! checked where we depend on it, keys are injected as the specification says (section 3, "Deriving configuration from
-//! plugin configuration"), and all else passes through untouched.
+//! checked where we depend on it, keys are injected as the specification says (section 3, "Deriving request
+//! configuration from plugin configuration"), and all else passes through untouched.
 
 pub mod directory;
 mod list;

@@ -1,4 +1,4 @@
-//! The configuration of one plugin.
+//! The configuration of one plugin (spec section 1, "Plugin configuration objects").
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,4 +1,5 @@
-//! The environment contract between a runtime and a plugin (spec section 2, "CNI operations").
+//! The environment contract between a runtime and a plugin (spec section 2, "Parameters" and "CNI
+//! operations").
 //!
 //! The checks and codes are the reference's (`pkg/skel`), with two differences. An unknown verb is refused before the
 //! configuration is read. And the refusal of the plugin's own network namespace is offered as a check to make *before*
@@ -174,7 +175,7 @@ pub struct NamespaceIdentity {
     pub inode: u64,
 }
 
-/// The answer to VERSION.
+/// The answer to VERSION (spec section 5, "VERSION Success").
 pub fn version_answer() -> Value {
     json!({ "cniVersion": Version::CURRENT.to_string(), "supportedVersions": SUPPORTED.map(|version| version.to_string()) })
 }

@@ -90,10 +90,11 @@ pub fn versions(kind: &str, stdout: &[u8]) -> Result<Vec<Version>, Error> {
     }
 }
 
-/// The last document counts: the reference prints its result first when it refuses the namespace afterwards.
+/// The last document counts: the reference prints its result first when it refuses the namespace afterwards. Noise
+/// after it is no reason to lose it.
 fn failure(kind: &str, command: Command, output: Output<'_>) -> Error {
-    let documents = documents(output.stdout).unwrap_or_default();
-    if let Some(error) = documents.last().and_then(error_document) {
+    let documents = serde_json::Deserializer::from_slice(output.stdout).into_iter::<Value>();
+    if let Some(error) = documents.map_while(Result::ok).last().as_ref().and_then(error_document) {
         return error;
     }
     let end = match output.exit {

@@ -72,6 +72,7 @@ fn an_error_document_keeps_code_message_and_details() {
 fn the_last_of_two_documents_tells_what_failed() {
     let stdout = r#"{"cniVersion":"1.0.0","ips":[]}{"code":8,"msg":"same netns"}"#;
     assert_eq!(failed(stdout, ""), Error::new(8, "same netns"));
+    assert_eq!(failed(&format!("{stdout}\nexiting"), ""), Error::new(8, "same netns"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a successful ADD answers: the superset of every version of the specification, which is the 1.1.0 form.
 //!
 //! Inside the program a result is always this type; versions exist only at the edges, in [`CniResult::from_json`] and
-//! [`CniResult::to_json`] (spec section 5, "Success", and its forms in the older specifications).
+//! [`CniResult::to_json`] (spec section 5, "ADD Success", and its forms in the older specifications).
 
 mod address;
 mod read;
