@@ -1,8 +1,24 @@
 //! Executors: what carries out the steps of a plan, or takes them back.
+//!
+//! [`Kernel`] does it for real, [`Recorder`] only writes down what it was asked (dry runs, golden tests), and [`FailAt`] is a `Kernel`
+//! that fails at a chosen step (tests that nothing is left behind wherever a plan breaks off).
+
+mod fail_at;
+mod kernel;
+mod recorder;
 
 use std::fmt;
 
+pub use fail_at::FailAt;
+pub use kernel::{Context, Kernel};
+pub use recorder::Recorder;
+
 use crate::op::{PlacedOp, Step};
+
+/// What takes back the steps, in reverse.
+pub fn undo_of(steps: &[Step]) -> impl Iterator<Item = PlacedOp> {
+    steps.iter().rev().filter_map(Step::placed_undo)
+}
 
 /// Carries out plans.
 pub trait Executor {
@@ -52,6 +68,8 @@ pub enum FailureKind {
     NameTaken,
     /// The pod's namespace is gone.
     NamespaceGone,
+    /// A file that was to be created is there already: somebody else was faster.
+    FileExists,
     /// An executed program failed; its output is kept.
     Exec,
     /// Anything else.
@@ -101,4 +119,6 @@ pub struct UndoError {
     pub errno: Option<i32>,
     /// The cause in words.
     pub cause: String,
+    /// Output of the program, when the operation executed one.
+    pub exec: Option<ExecOutput>,
 }
