@@ -3,3 +3,7 @@
 pub mod desired;
 pub mod device;
 pub mod diff;
+pub mod reconcile;
+pub mod retry;
+pub mod underlay;
+pub mod vxlan;

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::CREATE_OR_REPLACE;
+use super::{CREATE_NEW, CREATE_OR_REPLACE};
 use crate::netlink::Message;
 
 const RTM_NEWNEXTHOP: u16 = 104;
@@ -34,9 +34,19 @@ pub struct Nexthop {
     pub on_link: bool,
 }
 
+/// Creates a next-hop object; one with this number, whoever owns it, is an error.
+#[must_use]
+pub fn add(nexthop: &Nexthop) -> Message {
+    Message::raw(RTM_NEWNEXTHOP, CREATE_NEW, &body(nexthop), format!("add next hop {}", nexthop.id))
+}
+
 /// Creates or replaces a next-hop object.
 #[must_use]
 pub fn set(nexthop: &Nexthop) -> Message {
+    Message::raw(RTM_NEWNEXTHOP, CREATE_OR_REPLACE, &body(nexthop), format!("set next hop {}", nexthop.id))
+}
+
+fn body(nexthop: &Nexthop) -> Vec<u8> {
     let flags = if nexthop.on_link { RTNH_F_ONLINK } else { 0 };
     let mut body = header(nexthop.gateway, nexthop.protocol, flags);
     attribute(&mut body, NHA_ID, &nexthop.id.to_ne_bytes());
@@ -45,7 +55,7 @@ pub fn set(nexthop: &Nexthop) -> Message {
         IpAddr::V4(gateway) => attribute(&mut body, NHA_GATEWAY, &gateway.octets()),
         IpAddr::V6(gateway) => attribute(&mut body, NHA_GATEWAY, &gateway.octets()),
     }
-    Message::raw(RTM_NEWNEXTHOP, CREATE_OR_REPLACE, &body, format!("set next hop {}", nexthop.id))
+    body
 }
 
 /// Deletes a next-hop object. The kernel deletes the routes that refer to it as well.

@@ -13,5 +13,5 @@ pub use address::{AddressFacts, Family, addresses};
 pub use link::{BridgeFacts, LinkFacts, PortFacts, VxlanFacts, link_by_index, link_by_name, links};
 pub use neighbour::{ForwardingFacts, NeighbourFacts, forwarding, neighbours};
 pub use nexthop::{NexthopFacts, nexthops};
-pub use route::{RouteFacts, RouteFilter, routes};
+pub use route::{RouteFacts, RouteFilter, route_towards, routes};
 pub use whole::{Difference, Snapshot};

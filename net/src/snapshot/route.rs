@@ -68,6 +68,27 @@ pub fn routes(socket: &mut Socket, filter: &RouteFilter) -> Result<Vec<RouteFact
     }
 }
 
+/// The route packets to `destination` would take now: interface, next hop and source address. `None` when there is none.
+///
+/// # Errors
+/// The kernel's refusal, or a failure of the socket.
+pub fn route_towards(socket: &mut Socket, destination: IpAddr) -> Result<Option<RouteFacts>, NetlinkError> {
+    let mut message = RouteMessage::default();
+    let prefix_length = if destination.is_ipv4() { 32 } else { 128 };
+    message.header = RouteHeader {
+        address_family: if destination.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        destination_prefix_length: prefix_length,
+        ..RouteHeader::default()
+    };
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::from(destination)));
+    let what = format!("find route to {destination}");
+    let question = Message::route(RouteNetlinkMessage::GetRoute(message), 0, what);
+    match socket.get(&question, |_, payload| parse_any(payload)) {
+        Err(error) if error.errno == libc::ENETUNREACH || error.errno == libc::EHOSTUNREACH => Ok(None),
+        other => other,
+    }
+}
+
 fn request(filter: &RouteFilter) -> Message {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
@@ -80,7 +101,13 @@ fn request(filter: &RouteFilter) -> Message {
     Message::route(RouteNetlinkMessage::GetRoute(message), netlink_packet_core::NLM_F_DUMP, "list routes")
 }
 
+/// A route of a table. Routes cached for single destinations are no configuration.
 fn parse(payload: &[u8]) -> Option<RouteFacts> {
+    let flags = payload.get(8..)?.first_chunk().map(|flags| u32::from_ne_bytes(*flags))?;
+    if flags & RouteFlags::Cloned.bits() == 0 { parse_any(payload) } else { None }
+}
+
+fn parse_any(payload: &[u8]) -> Option<RouteFacts> {
     let message = RouteMessage::parse(payload).ok()?;
     let header = message.header;
     let everything = match header.address_family {
@@ -103,8 +130,7 @@ fn parse(payload: &[u8]) -> Option<RouteFacts> {
         mtu: None,
         advmss: None,
     };
-    // Routes cached for single destinations are no configuration.
-    if header.flags.contains(RouteFlags::Cloned) || header.kind == RouteType::Unspec {
+    if header.kind == RouteType::Unspec {
         return None;
     }
     for attribute in message.attributes {
