@@ -148,6 +148,8 @@ pub enum Refusal {
     Duplicate,
     /// The subnet lies outside the network.
     Foreign,
+    /// The public address or the MAC names no single station.
+    Unusable,
 }
 
 impl fmt::Display for Refusal {
@@ -157,6 +159,7 @@ impl fmt::Display for Refusal {
             Refusal::Mirror => "it carries this node's own public address or mac",
             Refusal::Duplicate => "another peer already uses its overlay address or mac",
             Refusal::Foreign => "its subnet lies outside the network",
+            Refusal::Unusable => "its public address or mac names no single station",
         })
     }
 }
@@ -193,17 +196,8 @@ pub fn desired(
     let mut macs = HashSet::with_capacity(sorted.len());
     let mut last_vtep = None;
     for peer in sorted {
-        let refusal = if Some(peer.subnet) == own {
-            Some(Refusal::Own)
-        } else if !network.contains(&peer.subnet) {
-            Some(Refusal::Foreign)
-        } else if peer.public == underlay.public || peer.mac == mac {
-            Some(Refusal::Mirror)
-        } else if last_vtep == Some(peer.vtep()) || !macs.insert(peer.mac) {
-            Some(Refusal::Duplicate)
-        } else {
-            None
-        };
+        let refusal = refusal_of(&peer, network, underlay, mac, own)
+            .or_else(|| (last_vtep == Some(peer.vtep()) || !macs.insert(peer.mac)).then_some(Refusal::Duplicate));
         match refusal {
             Some(Refusal::Own) => {}
             Some(reason) => refused.push((peer.subnet, reason)),
@@ -217,6 +211,29 @@ pub fn desired(
     let mut device = Device::new(tunnel, underlay, mac);
     device.address = own.map(|subnet| subnet.network());
     Desired { network, device, peers: wanted, refused }
+}
+
+/// Why a lease cannot be used, whatever the others say.
+fn refusal_of(peer: &Peer, network: Ipv4Net, underlay: &Underlay, mac: Mac, own: Option<Ipv4Net>) -> Option<Refusal> {
+    if Some(peer.subnet) == own {
+        Some(Refusal::Own)
+    } else if !network.contains(&peer.subnet) {
+        Some(Refusal::Foreign)
+    } else if peer.public == underlay.public || peer.mac == mac {
+        Some(Refusal::Mirror)
+    } else if own.is_some_and(|own| own.network() == peer.vtep()) {
+        Some(Refusal::Duplicate)
+    } else if is_station(peer) {
+        None
+    } else {
+        Some(Refusal::Unusable)
+    }
+}
+
+fn is_station(peer: &Peer) -> bool {
+    let public = peer.public;
+    let address = !(public.is_unspecified() || public.is_loopback() || public.is_multicast() || public.is_broadcast());
+    address && peer.mac.is_unicast() && peer.mac != Mac::default()
 }
 
 const ID_BASE: u32 = 0x4000_0000;
@@ -314,13 +331,22 @@ mod tests {
             peer("10.5.4.0/25", "192.168.1.7", 7),
             peer("10.5.5.0/24", "192.168.1.3", 2),
             peer("10.5.6.0/24", "203.0.113.1", 4),
+            peer("10.5.7.0/24", "0.0.0.0", 6),
+            peer("10.5.9.0/25", "192.168.1.9", 9),
             peer("10.6.0.0/24", "192.168.1.5", 5),
         ];
         let got = decide(&tunnel(), peers);
         assert_eq!(got.peers.len(), 1);
         assert_eq!(
             got.refused.iter().map(|(_, r)| *r).collect::<Vec<_>>(),
-            [Refusal::Duplicate, Refusal::Duplicate, Refusal::Mirror, Refusal::Foreign]
+            [
+                Refusal::Duplicate,
+                Refusal::Duplicate,
+                Refusal::Mirror,
+                Refusal::Unusable,
+                Refusal::Duplicate,
+                Refusal::Foreign
+            ]
         );
     }
 

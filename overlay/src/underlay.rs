@@ -70,6 +70,9 @@ struct Facts {
     reach: Option<(u32, Ipv4Addr)>,
 }
 
+/// An interface and the address to use on it.
+type Pick<'a> = Result<(&'a LinkFacts, Ipv4Addr), UnderlayError>;
+
 /// Chooses the interface and addresses in the namespace of the calling thread.
 ///
 /// # Errors
@@ -111,7 +114,7 @@ fn decide(choice: &Choice, facts: &Facts) -> Result<Underlay, UnderlayError> {
 }
 
 impl Facts {
-    fn pick(&self, choice: &Choice) -> Result<(&LinkFacts, Ipv4Addr), UnderlayError> {
+    fn pick(&self, choice: &Choice) -> Pick<'_> {
         let asked = !(choice.interfaces.is_empty() && choice.patterns.is_empty() && choice.can_reach.is_none());
         if !asked {
             return match choice.public {
@@ -142,7 +145,7 @@ impl Facts {
         self.links.iter().find(|link| link.index == index)
     }
 
-    fn by_name_or_address(&self, wanted: &str) -> Option<Result<(&LinkFacts, Ipv4Addr), UnderlayError>> {
+    fn by_name_or_address(&self, wanted: &str) -> Option<Pick<'_>> {
         if let Ok(address) = wanted.parse() {
             return self.by_address(address).map(Ok);
         }
@@ -156,10 +159,7 @@ impl Facts {
     }
 
     /// Addresses are tried before names, as flannel does: `10\..*` should find an address and not an interface.
-    fn by_pattern(
-        &self,
-        pattern: &str,
-    ) -> Result<Option<Result<(&LinkFacts, Ipv4Addr), UnderlayError>>, UnderlayError> {
+    fn by_pattern(&self, pattern: &str) -> Result<Option<Pick<'_>>, UnderlayError> {
         let regex =
             Regex::new(pattern).map_err(|error| UnderlayError::Pattern { pattern: pattern.to_owned(), error })?;
         let by_address = self.links.iter().find_map(|link| {
@@ -173,14 +173,14 @@ impl Facts {
         Ok(by_address.or_else(by_name))
     }
 
-    fn by_default_route(&self) -> Result<(&LinkFacts, Ipv4Addr), UnderlayError> {
+    fn by_default_route(&self) -> Pick<'_> {
         let defaults = self.routes.iter().filter(|route| route.dst.prefix_len() == 0 && route.index.is_some());
         let index = defaults.min_by_key(|route| route.priority).and_then(|route| route.index);
         let link = index.and_then(|index| self.link(index)).ok_or(UnderlayError::NoDefault)?;
         self.with_first_address(link)
     }
 
-    fn with_first_address<'a>(&self, link: &'a LinkFacts) -> Result<(&'a LinkFacts, Ipv4Addr), UnderlayError> {
+    fn with_first_address<'a>(&self, link: &'a LinkFacts) -> Pick<'a> {
         let first = self.usable(link.index).into_iter().next();
         first.map(|address| (link, address)).ok_or_else(|| UnderlayError::NoAddress(link.name.clone()))
     }
