@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
+use crate::process;
+
 /// The first pause between attempts, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
@@ -64,10 +66,27 @@ impl LockFile {
         Self { path: path.into() }
     }
 
-    /// Where the file is: [`crate::process::holders`] of it are the processes that hold or wait for locks.
+    /// Where the file is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The other processes that hold the lock of a key: its taker, and children that inherited it. This reads the descriptors of every
+    /// process and is meant for a lock that did not become free in time.
+    ///
+    /// # Errors
+    /// When the lock file or `/proc` cannot be read.
+    pub fn holders(&self, key: &str) -> io::Result<Vec<i32>> {
+        process::holders(&self.path, Some(offset(key)))
+    }
+
+    /// Kills the other processes that hold the lock of a key and waits until it is free; returns who was killed.
+    ///
+    /// # Errors
+    /// As [`LockFile::holders`], or `ETIMEDOUT` when somebody still holds the lock at the deadline.
+    pub fn kill_holders(&self, key: &str, deadline: Instant) -> io::Result<Vec<i32>> {
+        process::kill_holders(&self.path, Some(offset(key)), deadline)
     }
 
     /// Takes the lock of a key, waiting until the deadline at most. Holders exclude each other across processes and within one.
@@ -122,7 +141,14 @@ impl AsFd for Guard {
 /// A whole file locked with flock(2), as the reference host-local plugin locks its directory; held until this is dropped.
 #[derive(Debug)]
 pub struct FlockGuard {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FlockGuard {
+    /// Unlocks explicitly: a child that another thread is just starting has the descriptor too until it executes its program.
+    fn drop(&mut self) {
+        let _closed_anyway = self.file.unlock();
+    }
 }
 
 /// Opens (creating it with these permission bits) and locks a file, waiting until the deadline at most.
@@ -137,7 +163,7 @@ pub fn flock(path: &Path, mode: u32, deadline: Instant) -> Result<FlockGuard, Lo
         Err(TryLockError::Error(error)) => Err(error),
     };
     poll(deadline, LONGEST_FLOCK_PAUSE, attempt).map_err(|failure| failure.into_error("of the directory", path))?;
-    Ok(FlockGuard { _file: file })
+    Ok(FlockGuard { file })
 }
 
 /// Opens or creates the file, and its directory if need be. `O_CREAT` is a raw flag because the standard library allows it only

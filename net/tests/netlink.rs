@@ -1,5 +1,13 @@
 //! Netlink against the real kernel.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking, helpers too"
+)]
+
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -60,7 +60,7 @@ pub struct Bridge<'a> {
     pub name: &'a str,
     /// Ethernet address; a bridge without one takes the lowest of its ports and changes with them.
     pub mac: Mac,
-    /// MTU in bytes; without one it follows the ports.
+    /// MTU in bytes until the first port joins: then it follows the ports, unless [`set_mtu`] has changed it.
     pub mtu: Option<u32>,
     /// Switch VLAN filtering on.
     pub vlan_filtering: bool,

@@ -64,24 +64,27 @@ impl Site {
         if self.indexes.contains_key(wanted.name) {
             return Ok(());
         }
-        let found = match link_by_name(self.route()?, wanted.name)? {
-            Some(found) => found,
-            None => self.create_bridge(wanted)?,
+        let (found, created) = match link_by_name(self.route()?, wanted.name)? {
+            Some(found) => (found, false),
+            None => (self.create_bridge(wanted)?, true),
         };
         if found.kind.as_deref() != Some("bridge") {
             let cause =
                 format!("interface {} exists and is not a bridge; remove it or choose another name", found.name);
             return Err(StepError::other(Some(libc::EEXIST), cause));
         }
-        self.adjust_bridge(&found, wanted)?;
+        let mtu = wanted.mtu.filter(|mtu| created && *mtu != found.mtu);
+        self.adjust_bridge(&found, wanted, mtu)?;
         self.indexes.insert(found.name, found.index);
         Ok(())
     }
 
-    /// Creates a bridge; somebody else may be faster, which is as good.
+    /// Creates a bridge; somebody else may be faster, which is as good. The MTU is set afterwards: only then the bridge keeps it, and
+    /// does not follow its ports (`br_change_mtu` in net/bridge/br_device.c).
     fn create_bridge(&mut self, wanted: &message::link::Bridge<'_>) -> Result<LinkFacts, StepError> {
         let socket = self.route()?;
-        match socket.call(&message::link::create_bridge(wanted)) {
+        let bare = message::link::Bridge { mtu: None, ..*wanted };
+        match socket.call(&message::link::create_bridge(&bare)) {
             Err(error) if error.errno != libc::EEXIST => return Err(error.into()),
             _ => {}
         }
@@ -89,10 +92,16 @@ impl Site {
         found.ok_or_else(|| StepError::other(Some(libc::ENODEV), "the bridge vanished while it was being set up"))
     }
 
-    fn adjust_bridge(&mut self, found: &LinkFacts, wanted: &message::link::Bridge<'_>) -> Result<(), StepError> {
+    fn adjust_bridge(
+        &mut self,
+        found: &LinkFacts,
+        wanted: &message::link::Bridge<'_>,
+        mtu: Option<u32>,
+    ) -> Result<(), StepError> {
         let filtering = found.bridge.as_ref().is_some_and(|bridge| bridge.vlan_filtering);
         let (index, name) = (found.index, wanted.name);
         let changes = [
+            mtu.map(|mtu| message::link::set_mtu(index, name, mtu)),
             (!found.up).then(|| message::link::set_up(index, name)),
             (wanted.promisc && !found.promisc).then(|| message::link::set_promisc(index, name)),
             (wanted.vlan_filtering && !filtering).then(|| message::link::enable_vlan_filtering(index, name)),
