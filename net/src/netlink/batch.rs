@@ -57,7 +57,7 @@ impl Socket {
         (first, count)
     }
 
-    fn ask_acknowledgement(&mut self, message_start: usize) {
+    pub(super) fn ask_acknowledgement(&mut self, message_start: usize) {
         let at = message_start + 6;
         let flags = self.outgoing.get(at..at + 2).and_then(|flags| flags.first_chunk());
         if let Some(flags) = flags.map(|flags| u16::from_ne_bytes(*flags)) {

@@ -4,6 +4,7 @@
 //! acknowledgement was asked for. A batch therefore asks for one acknowledgement only, of its last message, and still finds every
 //! failure: three times fewer system calls and copies than an acknowledgement for each.
 
+mod atomic;
 mod batch;
 mod dump;
 mod error;
@@ -16,4 +17,6 @@ pub use batch::BatchFailure;
 pub use error::NetlinkError;
 pub use message::Message;
 pub use notifications::{Group, Notice, Notifications};
+pub(crate) use reply::replies;
 pub use socket::{Protocol, Socket};
+pub(crate) use socket::{borrow, widen_receive_buffer};

@@ -161,7 +161,7 @@ fn open_raw(protocol: Protocol) -> io::Result<Raw> {
 }
 
 /// Makes room for answers: beyond the system's limit when privileged, up to it when not. Best effort: a lost answer is noticed.
-pub(super) fn widen_receive_buffer(raw: &Raw, size: usize) {
+pub(crate) fn widen_receive_buffer(raw: &Raw, size: usize) {
     let fd = borrow(raw);
     if setsockopt(&fd, sockopt::RcvBufForce, &size).is_err() {
         let _limited = setsockopt(&fd, sockopt::RcvBuf, &size);
@@ -170,7 +170,7 @@ pub(super) fn widen_receive_buffer(raw: &Raw, size: usize) {
 
 /// The descriptor of a socket for the length of a call.
 #[allow(unsafe_code, reason = "netlink-sys implements AsRawFd only")]
-pub(super) fn borrow(raw: &Raw) -> BorrowedFd<'_> {
+pub(crate) fn borrow(raw: &Raw) -> BorrowedFd<'_> {
     // SAFETY: the descriptor belongs to `raw`, which outlives the borrow.
     unsafe { BorrowedFd::borrow_raw(raw.as_raw_fd()) }
 }

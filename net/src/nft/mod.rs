@@ -7,10 +7,26 @@
 //! The encoder is our own because half of what we need (maps of concatenations, NAT, connection tracking, fib) is unknown to the
 //! packet crates; the numbers are those of linux/netfilter/nf_tables.h, kept in `abi`.
 
+mod abi;
+mod drift;
+mod encode;
+mod error;
+mod expression;
 mod model;
+mod monitor;
+mod read;
+pub mod rulesets;
+mod socket;
 mod statement;
+mod text;
+mod value;
+pub(crate) mod wire;
 
+pub use error::Error;
 pub use model::{
     Base, Change, Data, DataType, Element, Family, Hook, Kind, Policy, Rule, Set, Table, Transaction, Value,
 };
+pub use monitor::{Event, Monitor};
+pub use read::{ChainState, ElementState, RuleState, SetState, TableState};
+pub use socket::Socket;
 pub use statement::{ConnectionState, Field, Statement, Verdict};

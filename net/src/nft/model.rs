@@ -377,7 +377,7 @@ impl From<Vec<Change>> for Transaction {
 }
 
 impl Family {
-    const ALL: [Self; 5] = [Self::Ip, Self::Ip6, Self::Inet, Self::Bridge, Self::Netdev];
+    pub(super) const ALL: [Self; 5] = [Self::Ip, Self::Ip6, Self::Inet, Self::Bridge, Self::Netdev];
 
     /// The family of tables that see packets from or to the address.
     #[must_use]
