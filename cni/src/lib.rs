@@ -16,6 +16,6 @@ pub mod version;
 
 pub use conf::{NetworkList, PluginConf};
 pub use env::{Command, Request};
-pub use error::Error;
+pub use error::{Error, code};
 pub use result::{CniResult, Dns, Interface, Ip, Route};
 pub use version::Version;

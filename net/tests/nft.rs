@@ -2,14 +2,6 @@
 //!
 //! Needs root. `nft` is the independent reader; tests that need it say so and pass where it is missing.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests and their helpers"
-)]
-
 mod nft {
     mod agreement;
     mod committing;
