@@ -164,7 +164,7 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         isolated: bool,
     },
-    /// All links of the group are deleted; neighbouring deletions of one group are one message. Missing fine.
+    /// All links of the group are deleted; an undo deletes each group once. Missing fine.
     DeleteLinks {
         /// Link group; 0 (the kernel's default group) deletes by name instead.
         group: u32,

@@ -35,15 +35,12 @@ pub(super) struct Batch {
     pub(super) origins: Vec<(usize, Tolerate)>,
     /// Links that a waiting message creates.
     created: Vec<(String, u32)>,
-    /// The group whose deletion is the last waiting message.
-    deleted_group: Option<u32>,
 }
 
 impl Batch {
     pub(super) fn push(&mut self, position: usize, message: Message, tolerate: Tolerate) {
         self.messages.push(message);
         self.origins.push((position, tolerate));
-        self.deleted_group = None;
     }
 
     /// Whether an operation refers to a link that is only about to be created. It must wait: should the creation fail because name or
@@ -94,11 +91,7 @@ impl Batch {
             Op::DeleteLinks { group: 0, names } => {
                 names.iter().for_each(|name| self.push(position, link::delete_by_name(name), Tolerate::Missing));
             }
-            Op::DeleteLinks { group, .. } if self.deleted_group == Some(*group) => {}
-            Op::DeleteLinks { group, .. } => {
-                self.push(position, link::delete_group(*group), Tolerate::Missing);
-                self.deleted_group = Some(*group);
-            }
+            Op::DeleteLinks { group, .. } => self.push(position, link::delete_group(*group), Tolerate::Missing),
             Op::LinkUp { index, arp_notify: true, name } => {
                 self.push(position, link::set_up_announcing(*index, name), strict);
             }

@@ -33,6 +33,8 @@ pub(super) struct Run<'k, 'o> {
     ops: Vec<(Place, &'o Op)>,
     /// Which operations have changed something, and must be undone if another fails.
     finished: Vec<bool>,
+    /// Link groups that an undo has deleted or is about to: one deletion takes all links of a pod.
+    deleted_groups: Vec<u32>,
     failures: Vec<(usize, StepError)>,
     applied: Applied,
 }
@@ -45,6 +47,7 @@ impl<'k, 'o> Run<'k, 'o> {
             batch: Batch::default(),
             ops: Vec::with_capacity(count),
             finished: vec![false; count],
+            deleted_groups: Vec::new(),
             failures: Vec::new(),
             applied: Applied::default(),
         }
@@ -82,6 +85,9 @@ impl<'k, 'o> Run<'k, 'o> {
         if place == Place::Pod && self.kernel.pod.is_none() {
             return if self.mode == Mode::Undo { Ok(()) } else { Err(StepError::namespace_gone()) };
         }
+        if self.is_deleted_already(op) {
+            return Ok(());
+        }
         if !is_batched(op) || self.batch.place != Some(place) || self.batch.creates_link_of(op) {
             self.flush();
             if self.must_stop() {
@@ -89,6 +95,17 @@ impl<'k, 'o> Run<'k, 'o> {
             }
         }
         if is_batched(op) { self.gather(position, place, op) } else { self.perform(position, place, op) }
+    }
+
+    /// Whether an undo has the deletion of these links behind it. If that deletion fails, it is reported once.
+    fn is_deleted_already(&mut self, op: &Op) -> bool {
+        let Op::DeleteLinks { group, .. } = op else { return false };
+        if *group == 0 || self.mode == Mode::Apply {
+            return false;
+        }
+        let known = self.deleted_groups.contains(group);
+        self.deleted_groups.push(*group);
+        known
     }
 
     fn gather(&mut self, position: usize, place: Place, op: &Op) -> Result<(), StepError> {
