@@ -3,6 +3,7 @@
 use crate::apply::{ExecOutput, FailureKind, UndoError};
 use crate::file::FileError;
 use crate::netlink::NetlinkError;
+use crate::nft;
 use crate::ns::NamespaceError;
 use crate::process::ProcessError;
 use crate::sysctl::SysctlError;
@@ -63,5 +64,11 @@ impl From<SysctlError> for StepError {
 impl From<ProcessError> for StepError {
     fn from(error: ProcessError) -> Self {
         Self::new(FailureKind::Exec, error.source.raw_os_error(), error.to_string())
+    }
+}
+
+impl From<nft::Error> for StepError {
+    fn from(error: nft::Error) -> Self {
+        Self::other(Some(error.errno), error.to_string())
     }
 }

@@ -181,7 +181,7 @@ impl<'k, 'o> Run<'k, 'o> {
             Op::Sysctl { key, value } => {
                 site.run(|| sysctl::write(key, value))??;
             }
-            Op::Nft { .. } => return Err(StepError::other(Some(libc::ENOSYS), "nftables is not wired yet")),
+            Op::Nft { transaction } => site.nft()?.commit(transaction)?,
             Op::Exec { .. } => {
                 // A plugin that fails may have got half-way, so that its undo is due in any case.
                 self.book(position);

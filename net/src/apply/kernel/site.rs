@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::errors::StepError;
 use crate::message;
 use crate::netlink::{NetlinkError, Protocol, Socket};
+use crate::nft;
 use crate::ns::{Namespace, NamespaceError};
 use crate::snapshot::{LinkFacts, link_by_name};
 
@@ -14,12 +15,13 @@ pub(super) struct Site {
     /// `None` is the namespace of the calling thread.
     namespace: Option<Namespace>,
     route: Option<Socket>,
+    nft: Option<nft::Socket>,
     indexes: HashMap<String, u32>,
 }
 
 impl Site {
     pub(super) fn new(namespace: Option<Namespace>) -> Self {
-        Self { namespace, route: None, indexes: HashMap::new() }
+        Self { namespace, route: None, nft: None, indexes: HashMap::new() }
     }
 
     pub(super) const fn namespace(&self) -> Option<&Namespace> {
@@ -47,6 +49,17 @@ impl Site {
             });
         }
         self.route.as_mut().ok_or_else(|| NetlinkError::new(libc::EIO, "open netlink socket"))
+    }
+
+    /// The nftables socket.
+    pub(super) fn nft(&mut self) -> Result<&mut nft::Socket, nft::Error> {
+        if self.nft.is_none() {
+            self.nft = Some(match &self.namespace {
+                Some(namespace) => nft::Socket::open_in(namespace)?,
+                None => nft::Socket::open()?,
+            });
+        }
+        self.nft.as_mut().ok_or_else(|| NetlinkError::new(libc::EIO, "open nftables socket").into())
     }
 
     /// The index of an interface, looked up once.
