@@ -16,6 +16,8 @@ use std::path::Path;
 use common::{assert_same, end, mac, on_a_node, pod, snapshot, socket, socket_in};
 use net::apply::{Context, Executor, FailAt, Failed, FailureKind, Kernel, Recorder, undo_of};
 use net::message::link;
+use net::nft::rulesets::hostports::{self, HostPort, Masquerade};
+use net::nft::rulesets::node_table;
 use net::ns::Namespace;
 use net::op::{Op, Place, PlacedOp, RouteSpec, Step, VethEnd};
 use net::snapshot::{Family, addresses, link_by_name};
@@ -391,4 +393,36 @@ fn a_plan_survives_its_journal() {
     let text = serde_json::to_string(&undo).unwrap();
     assert_eq!(serde_json::from_str::<Vec<PlacedOp>>(&text).unwrap(), undo);
     assert!(text.contains(r#"{"place":"host","do":"delete_links","group":2147488308,"names":["veth2"]}"#), "{text}");
+}
+
+fn host_port(host_port: u16) -> HostPort {
+    let pod = "10.1.0.2/24".parse().unwrap();
+    HostPort { protocol: 6, host_address: None, host_port, pod, pod_port: 80, masquerade: Masquerade::Neighbours }
+}
+
+fn map_port(port: u16) -> Step {
+    let (add, remove) = (hostports::add(&[host_port(port)], "test"), hostports::remove(&[host_port(port)]));
+    step(Place::Host, Op::Nft { transaction: add }, Some(Op::Nft { transaction: remove }))
+}
+
+#[test]
+fn host_ports_are_taken_back_and_a_taken_one_stays_with_its_owner() {
+    on_a_node(|| {
+        let base = Op::Nft { transaction: hostports::base("10.1.0.0/24".parse().unwrap()) };
+        let mut kernel = Kernel::new(Context::default());
+        kernel.apply(&[step(Place::Host, base, None), map_port(8080)]).unwrap();
+        let table = node_table("10.1.0.2".parse().unwrap());
+        let mut nft = net::nft::Socket::open().unwrap();
+        let before = nft.read_table(&table).unwrap().unwrap();
+
+        let failed = failure(kernel.apply(&[map_port(8081), map_port(8080), map_port(8082)]));
+        assert_eq!((failed.step, failed.errno), (1, Some(libc::EEXIST)), "{failed}");
+        assert_eq!(failed.undo_errors, []);
+        assert_eq!(nft.read_table(&table).unwrap().unwrap(), before);
+
+        let undo: Vec<_> = undo_of(&[map_port(8080)]).collect();
+        assert_eq!(kernel.undo(&undo), []);
+        assert_eq!(kernel.undo(&undo), [], "missing is fine");
+        assert_ne!(nft.read_table(&table).unwrap().unwrap(), before);
+    });
 }
