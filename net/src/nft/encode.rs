@@ -22,7 +22,7 @@ const MOST_STATEMENTS: usize = 128;
 
 impl Family {
     /// `NFPROTO_*` (linux/netfilter.h).
-    pub(super) const fn number(self) -> u8 {
+    pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Inet => 1,
             Self::Ip => 2,

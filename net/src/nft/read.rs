@@ -115,6 +115,18 @@ impl Socket {
         Err(Error { errno: libc::EINTR, position: None, what: format!("read table {table}"), explanation })
     }
 
+    /// Whether the table has this chain: what a planner asks before it adds elements that need a rule set's base.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or a failure of the socket.
+    pub fn chain_exists(&mut self, table: &Table, chain: &str) -> Result<bool, Error> {
+        let mut writer = Writer::message(table.family.number(), 0);
+        writer.text(NFTA_CHAIN_TABLE, &table.name);
+        writer.text(NFTA_CHAIN_NAME, chain);
+        let question = question(NFT_MSG_GETCHAIN, 0, writer, "look for nftables chain");
+        Ok(self.netlink.get(&question, |_, _| Some(()))?.is_some())
+    }
+
     /// The comment of the element with this key, which says whose it is; `None` when the element is missing or has no comment.
     ///
     /// # Errors

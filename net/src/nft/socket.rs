@@ -40,6 +40,11 @@ impl Socket {
         Ok(self.netlink.port()?)
     }
 
+    /// The netlink socket underneath, for other parts of netfilter such as [`crate::conntrack`].
+    pub const fn netlink(&mut self) -> &mut netlink::Socket {
+        &mut self.netlink
+    }
+
     /// Commits the transaction: all of it or nothing.
     ///
     /// The kernel refuses a whole batch when one of its deletions finds nothing to delete. Deletions marked `missing_ok` are then

@@ -10,20 +10,21 @@ use net::nft::{
     Statement, Table, Transaction, Value, Verdict,
 };
 
-use super::inside::{listing, namespace, nft, nft_is_missing};
+use super::program::{listing, nft, nft_is_missing};
+use crate::common::on_a_node;
 
 /// Listed by `nft`, but not understood where it stands in a concatenation (nft 1.0.6).
 const ONLY_LISTED: &str = "ct original proto-dst";
 
 /// Commits the transaction in one namespace and feeds its text to `nft` in another: both must list the same.
 fn assert_agreement(transaction: &Transaction) -> String {
-    let ours = namespace(|| {
+    let ours = on_a_node(|| {
         Socket::open().unwrap().commit(transaction).unwrap_or_else(|error| panic!("{error}\n{transaction}"));
         listing()
     });
     let understood =
         |text: &str| text.lines().filter(|line| !line.contains(ONLY_LISTED)).collect::<Vec<_>>().join("\n");
-    let theirs = namespace(|| {
+    let theirs = on_a_node(|| {
         nft(&["-f", "-"], &understood(&transaction.to_text()));
         listing()
     });
@@ -84,7 +85,7 @@ fn rule_sets_may_be_committed_twice() {
             .cloned()
             .collect::<Vec<_>>()
             .into();
-        namespace(|| {
+        on_a_node(|| {
             let mut socket = Socket::open().unwrap();
             socket.commit(&repeatable).unwrap();
             let once = (!nft_is_missing()).then(listing);

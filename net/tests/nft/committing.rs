@@ -9,7 +9,7 @@ use net::nft::rulesets::{flannel, hostports, masquerade, node_table};
 use net::nft::{Change, Element, Event, Family, Field, Monitor, Rule, Socket, Statement, Table, Transaction, Value};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::inside::namespace;
+use crate::common::on_a_node;
 
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
@@ -40,7 +40,7 @@ fn elements(socket: &mut Socket) -> usize {
 
 #[test]
 fn a_refused_change_leaves_nothing_of_the_others() {
-    namespace(|| {
+    on_a_node(|| {
         let mut socket = Socket::open().unwrap();
         let bad = Change::FlushChain { table: node_table(ANY), chain: "missing".into() };
         let transaction = masquerade::base(subnet()).then(vec![bad].into()).then(masquerade::base(subnet()));
@@ -53,7 +53,7 @@ fn a_refused_change_leaves_nothing_of_the_others() {
 
 #[test]
 fn what_cannot_be_encoded_is_refused_before_anything_is_sent() {
-    namespace(|| {
+    on_a_node(|| {
         let mut socket = Socket::open().unwrap();
         let table = node_table(ANY);
         let with = |statements| Change::AddRule {
@@ -80,7 +80,7 @@ fn what_cannot_be_encoded_is_refused_before_anything_is_sent() {
 
 #[test]
 fn the_first_pod_is_told_that_the_base_is_missing() {
-    namespace(|| {
+    on_a_node(|| {
         let mut socket = Socket::open().unwrap();
         let add = masquerade::add_pod(pod(1), subnet(), "first");
         assert!(socket.commit(&add).unwrap_err().is_missing());
@@ -89,6 +89,8 @@ fn the_first_pod_is_told_that_the_base_is_missing() {
         socket.commit(&masquerade::base(subnet())).unwrap();
         socket.commit(&add).unwrap();
         assert_eq!(elements(&mut socket), 2, "the base keeps the pods");
+        assert!(socket.chain_exists(&node_table(ANY), &masquerade::chain(subnet())).unwrap());
+        assert!(!socket.chain_exists(&node_table(ANY), &hostports::chain(subnet())).unwrap());
         let other = "10.43.0.0/24".parse().unwrap();
         assert!(socket.commit(&masquerade::add_pod(pod(1), other, "other subnet")).unwrap_err().is_missing());
     });
@@ -96,7 +98,7 @@ fn the_first_pod_is_told_that_the_base_is_missing() {
 
 #[test]
 fn deletions_of_missing_things_are_taken_out_and_the_rest_is_done() {
-    namespace(|| {
+    on_a_node(|| {
         let mut socket = Socket::open().unwrap();
         let removal = |numbers: &[u16]| {
             numbers.iter().fold(Transaction::default(), |all, n| all.then(masquerade::remove_pod(pod(*n), subnet())))
@@ -126,10 +128,12 @@ fn deletions_of_missing_things_are_taken_out_and_the_rest_is_done() {
 
 #[test]
 fn a_host_port_that_is_taken_is_a_conflict_and_its_owner_is_known() {
-    namespace(|| {
+    on_a_node(|| {
         let mut socket = Socket::open().unwrap();
         let first = host_port(1);
-        socket.commit(&hostports::base(subnet()).then(hostports::add(&[first.clone()], "first/eth0"))).unwrap();
+        socket
+            .commit(&hostports::base(subnet()).then(hostports::add(std::slice::from_ref(&first), "first/eth0")))
+            .unwrap();
         let second = HostPort { pod: "10.42.0.9/16".parse().unwrap(), ..first.clone() };
         for (mapping, comment) in [(&second, "second/eth0"), (&first, "first/eth0")] {
             let both = [host_port(2), mapping.clone()];
@@ -150,7 +154,7 @@ fn a_host_port_that_is_taken_is_a_conflict_and_its_owner_is_known() {
 
 #[test]
 fn a_thousand_pods_come_and_go_and_nothing_is_left() {
-    namespace(|| {
+    on_a_node(|| {
         let mut socket = Socket::open().unwrap();
         socket.commit(&masquerade::base(subnet()).then(hostports::base(subnet()))).unwrap();
         let empty = socket.read_table(&node_table(ANY)).unwrap().unwrap();
@@ -180,7 +184,7 @@ fn a_thousand_pods_come_and_go_and_nothing_is_left() {
 
 #[test]
 fn writers_at_the_same_time_lose_nothing() {
-    namespace(|| {
+    on_a_node(|| {
         std::thread::scope(|scope| {
             for writer in 0..4_u16 {
                 scope.spawn(move || {
@@ -203,7 +207,7 @@ fn writers_at_the_same_time_lose_nothing() {
 
 #[test]
 fn a_transaction_for_an_older_generation_is_refused() {
-    namespace(|| {
+    on_a_node(|| {
         let mut socket = Socket::open().unwrap();
         let before = socket.generation().unwrap();
         socket.commit_at(&masquerade::base(subnet()), before).unwrap();
@@ -220,7 +224,7 @@ fn overlay(name: &str, network: &str, subnet: &str) -> Transaction {
 
 #[test]
 fn drift_is_found_and_repaired_and_other_networks_stay_as_they_are() {
-    namespace(|| {
+    on_a_node(|| {
         let mut socket = Socket::open().unwrap();
         let (one, two) = (overlay("one", "10.42.0.0/16", "10.42.1.0/24"), overlay("two", "10.5.0.0/16", "10.5.1.0/24"));
         assert_eq!(socket.differences(&one).unwrap(), ["table ip plexus-one is missing"]);
@@ -267,7 +271,7 @@ fn drift_is_found_and_repaired_and_other_networks_stay_as_they_are() {
 
 #[test]
 fn a_flush_by_somebody_else_is_told() {
-    namespace(|| {
+    on_a_node(|| {
         let (mut monitor, mut socket, mut stranger) =
             (Monitor::open().unwrap(), Socket::open().unwrap(), Socket::open().unwrap());
         let mut wait = || {

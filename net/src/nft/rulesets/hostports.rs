@@ -65,7 +65,7 @@ pub enum Masquerade {
 pub fn base(subnet: IpNet) -> Transaction {
     let subnet = subnet.trunc();
     let address = subnet.addr();
-    let (table, subnet_name) = (node_table(address), network_name("hostports", subnet));
+    let (table, subnet_name) = (node_table(address), chain(subnet));
     let mut changes = vec![Change::AddTable { table: table.clone(), comment: None }];
     changes.extend(sets(address, &subnet_name).into_iter().map(|set| Change::AddSet { table: table.clone(), set }));
     changes.extend(shared_chains(&table, address));
@@ -73,6 +73,12 @@ pub fn base(subnet: IpNet) -> Transaction {
     let neighbours = neighbour_rules(subnet, &subnet_name);
     changes.extend(chain_with(&table, &subnet_name, postrouting, neighbours));
     changes.into()
+}
+
+/// Name of the subnet's chain, and of its set, in [`node_table`]. Without the chain, [`base`] is needed.
+#[must_use]
+pub fn chain(subnet: IpNet) -> String {
+    network_name("hostports", subnet)
 }
 
 /// The mappings exist. `comment` says who the pod is. A mapping whose host address is of the other version of IP is left out.
@@ -130,7 +136,7 @@ impl HostPort {
     fn masquerade_entry(&self) -> Option<(String, Vec<Value>)> {
         let set = match self.masquerade {
             Masquerade::Nobody => return None,
-            Masquerade::Neighbours => network_name("hostports", self.pod),
+            Masquerade::Neighbours => chain(self.pod),
             Masquerade::Everybody => MASQUERADE_ALL_SET.to_owned(),
         };
         let pod = Value::Address(self.pod.addr());

@@ -16,7 +16,7 @@ use crate::nft::statement::{Field, Statement};
 #[must_use]
 pub fn base(subnet: IpNet) -> Transaction {
     let subnet = subnet.trunc();
-    let (table, name) = (node_table(subnet.addr()), name(subnet));
+    let (table, name) = (node_table(subnet.addr()), chain(subnet));
     let set = Set {
         name: name.clone(),
         key: vec![address_type(subnet.addr())],
@@ -44,27 +44,28 @@ pub fn base(subnet: IpNet) -> Transaction {
 #[must_use]
 pub fn add_pod(address: IpAddr, subnet: IpNet, comment: &str) -> Transaction {
     let element = Element { key: vec![Value::Address(address)], data: None, comment: Some(comment.to_owned()) };
-    let (table, set) = (node_table(address), name(subnet));
+    let (table, set) = (node_table(address), chain(subnet));
     vec![Change::AddElement { table, set, element, exclusive: false }].into()
 }
 
 /// The pod's connections are masqueraded no longer. Missing is fine.
 #[must_use]
 pub fn remove_pod(address: IpAddr, subnet: IpNet) -> Transaction {
-    let (table, set, key) = (node_table(address), name(subnet), vec![Value::Address(address)]);
+    let (table, set, key) = (node_table(address), chain(subnet), vec![Value::Address(address)]);
     vec![Change::DeleteElement { table, set, key, missing_ok: true }].into()
 }
 
 /// The subnet's chain and set go, pods included. Missing is fine.
 #[must_use]
 pub fn remove_subnet(subnet: IpNet) -> Transaction {
-    let (table, name) = (node_table(subnet.addr()), name(subnet));
+    let (table, name) = (node_table(subnet.addr()), chain(subnet));
     let chain = Change::DeleteChain { table: table.clone(), chain: name.clone(), missing_ok: true };
     vec![chain, Change::DeleteSet { table, set: name, missing_ok: true }].into()
 }
 
-/// Name of the subnet's chain and of its set.
-fn name(subnet: IpNet) -> String {
+/// Name of the subnet's chain, and of its set, in [`node_table`]. Without the chain, [`base`] is needed.
+#[must_use]
+pub fn chain(subnet: IpNet) -> String {
     network_name("masquerade", subnet)
 }
 

@@ -1,20 +1,7 @@
-//! Namespaces for tests: each on a thread of its own that ends with it.
+//! `nft`, the independent reader.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-
-use nix::sched::{CloneFlags, unshare};
-
-/// Runs `test` in a network namespace of its own.
-pub(super) fn namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let inside = || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("root makes namespaces");
-            test()
-        };
-        scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
 
 /// Whether `nft` is installed; says so when it is not.
 pub(super) fn nft_is_missing() -> bool {
