@@ -10,13 +10,21 @@
 
 #![forbid(unsafe_code)]
 
+mod allocate;
+mod backoff;
 pub mod config;
 pub mod env;
+pub mod etcd;
 mod fields;
+pub mod file;
 pub mod init;
+mod known;
 pub mod lease;
 pub mod manager;
+pub mod membership;
+mod skipped;
 
 pub use config::NetworkConfig;
 pub use lease::{Attributes, Lease, SubnetKey, VxlanData};
 pub use manager::{AcquireRequest, Event, SubnetManager};
+pub use membership::{Membership, Notice};

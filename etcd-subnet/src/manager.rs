@@ -1,6 +1,6 @@
 //! The trait every store of leases implements, and the words it is spoken in.
 
-use crate::config::{ConfigError, NetworkConfig};
+use crate::config::{ConfigError, Ipv4Pool, NetworkConfig};
 use crate::lease::{Attributes, Lease, SubnetKey};
 use futures::future::BoxFuture;
 use ipnet::Ipv4Net;
@@ -16,6 +16,9 @@ const CONFIG_RETRY: Duration = Duration::from_secs(1);
 /// What a node asks a store for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AcquireRequest {
+    /// The addresses of the network as the node knows them ([`NetworkConfig::supported`]). They are part of the request and not read again,
+    /// so that a configuration edited meanwhile cannot give a running node a subnet outside the network it serves.
+    pub pool: Ipv4Pool,
     /// What peers are to know; its `public_ip` says who asks, so that a node gets its old subnet back.
     pub attributes: Attributes,
     /// The subnet the node remembers, taken again if it is free and part of the network.
@@ -154,7 +157,7 @@ pub trait SubnetManager: Send + Sync {
     /// Takes a subnet: the one already leased to the same public address, else the one remembered, else a free one at random.
     ///
     /// # Errors
-    /// [`Error::Exhausted`], [`Error::Contended`], an unsupported configuration, and those of the store.
+    /// [`Error::Exhausted`], [`Error::Contended`], and those of the store.
     fn acquire<'a>(&'a self, request: &'a AcquireRequest) -> BoxFuture<'a, Result<Lease, Error>>;
 
     /// Makes a lease of this node last another [`LEASE_TTL`] and publishes the attributes in it, which may have changed. Another node's
