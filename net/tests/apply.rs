@@ -426,3 +426,13 @@ fn host_ports_are_taken_back_and_a_taken_one_stays_with_its_owner() {
         assert_ne!(nft.read_table(&table).unwrap().unwrap(), before);
     });
 }
+
+#[test]
+fn connections_that_cannot_be_dropped_stop_no_plan() {
+    on_a_node(|| {
+        let drop_stale = step(Place::Host, Op::DeleteConntrack { protocol: 17, port: 53 }, None);
+        let forward = node(1).remove(2);
+        Kernel::new(Context::default()).apply(&[drop_stale, forward]).unwrap();
+        assert_eq!(net::sysctl::read("net/ipv4/ip_forward").unwrap(), "1");
+    });
+}

@@ -7,10 +7,12 @@ use super::errors::StepError;
 use super::route::{Batch, Tolerate, explain_veth};
 use super::{Kernel, files, is_batched};
 use crate::apply::{Applied, ExecOutput, FailureKind};
+use crate::conntrack::Connections;
 use crate::message::link;
 use crate::netlink::{BatchFailure, NetlinkError};
+use crate::nft::Family;
 use crate::op::{Op, Place};
-use crate::{process, sysctl};
+use crate::{conntrack, process, sysctl};
 
 /// Bytes a foreign plugin may print.
 const MAX_OUTPUT: usize = 1 << 20;
@@ -182,6 +184,13 @@ impl<'k, 'o> Run<'k, 'o> {
                 site.run(|| sysctl::write(key, value))??;
             }
             Op::Nft { transaction } => site.nft()?.commit(transaction)?,
+            Op::DeleteConntrack { protocol, port } => {
+                let connections = Connections { protocol: *protocol, port: *port, family: Family::Inet };
+                let deleted = site.nft().map_err(|error| error.to_string()).and_then(|socket| {
+                    conntrack::delete(socket.netlink(), connections).map_err(|error| error.to_string())
+                });
+                self.applied.warnings.extend(deleted.err());
+            }
             Op::Exec { .. } => {
                 // A plugin that fails may have got half-way, so that its undo is due in any case.
                 self.book(position);
