@@ -22,6 +22,8 @@ pub struct Enter {
     pub pid: i32,
     /// A pod's network namespace, by the path under which the node sees it.
     pub netns: Option<PathBuf>,
+    /// Variables added to the environment of the program, and only there: the way into the namespaces may itself depend on some.
+    pub environment: Vec<(OsString, OsString)>,
     /// Whether the program is killed when the lab's thread that started it ends.
     pub guarded: bool,
     /// The program and its arguments.
@@ -57,7 +59,7 @@ impl Enter {
     fn command(&self) -> Result<Command> {
         let Some((program, arguments)) = self.program.split_first() else { bail!("no program is given after --") };
         let mut command = Command::new(program);
-        command.args(arguments);
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 }

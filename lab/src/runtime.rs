@@ -167,7 +167,7 @@ impl<'a> Runtime<'a> {
         Ok(took)
     }
 
-    /// Executes the first plugin once and gives what it left, whatever that is. GC is given `valid` as the attachments to keep.
+    /// Executes the first plugin once and gives what it left, whatever that is.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -217,8 +217,7 @@ impl<'a> Runtime<'a> {
     }
 
     fn start(&self, plugin: &Plugin, verb: Verb, pod: Option<&Pod>, conf: &Map<String, Value>) -> Result<Answer> {
-        let mut command = self.node.command(&plugin.program);
-        self.parameters(&mut command, verb, pod);
+        let mut command = self.node.space().command_with(&self.parameters(verb, pod), &plugin.program);
         let input = serde_json::to_string(conf).context("write the configuration")?;
         let start = Instant::now();
         let output = command::command_output(&mut command, &input)?;
@@ -234,17 +233,20 @@ impl<'a> Runtime<'a> {
         })
     }
 
-    /// Sets the environment with which the first plugin is executed, for running something else of the product for the same pod.
-    pub fn parameters(&self, command: &mut std::process::Command, verb: Verb, pod: Option<&Pod>) {
+    /// The environment of a call, for running something else of the product for the same pod.
+    #[must_use]
+    pub fn parameters(&self, verb: Verb, pod: Option<&Pod>) -> Vec<(&'static str, String)> {
         let path: Vec<_> = self.path.iter().map(|directory| directory.to_string_lossy()).collect();
-        command.env("CNI_COMMAND", verb.to_string()).env("CNI_PATH", path.join(":"));
+        let mut parameters = vec![("CNI_COMMAND", verb.to_string()), ("CNI_PATH", path.join(":"))];
         if let Some(pod) = pod {
-            command
-                .env("CNI_CONTAINERID", &pod.container)
-                .env("CNI_NETNS", pod.netns())
-                .env("CNI_IFNAME", &pod.ifname)
-                .env("CNI_ARGS", arguments(pod));
+            parameters.extend([
+                ("CNI_CONTAINERID", pod.container.clone()),
+                ("CNI_NETNS", pod.netns().to_string_lossy().into_owned()),
+                ("CNI_IFNAME", pod.ifname.clone()),
+                ("CNI_ARGS", arguments(pod)),
+            ]);
         }
+        parameters
     }
 
     /// The configuration the first plugin is given for `pod`.

@@ -62,6 +62,15 @@ impl Space {
         self.enter(&[OsStr::new("--netns"), netns.as_os_str()], program.as_ref())
     }
 
+    /// `program`, to be run inside with these variables. They are set there and not on the way: `CNI_COMMAND` in its own environment
+    /// would make the product a plugin before it had entered.
+    #[must_use]
+    pub fn command_with(&self, environment: &[(&str, String)], program: impl AsRef<OsStr>) -> Command {
+        let options: Vec<_> =
+            environment.iter().flat_map(|(name, value)| ["--env", name, value]).map(OsStr::new).collect();
+        self.enter(&options, program.as_ref())
+    }
+
     fn enter(&self, options: &[&OsStr], program: &OsStr) -> Command {
         let mut command = self.lab("enter");
         command.args(options).arg("--").arg(program);

@@ -44,6 +44,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<(Enter, Vec<Os
                 entry.pid = value()?.to_str().and_then(|text| text.parse().ok()).context("--pid is no number")?
             }
             Some("--netns") => entry.netns = Some(value()?.into()),
+            Some("--env") => entry.environment.push((value()?, value()?)),
             Some("--guarded") => entry.guarded = true,
             Some("--") => return Ok((entry, arguments.collect())),
             _ => return Ok((entry, std::iter::once(argument).chain(arguments).collect())),
@@ -66,9 +67,10 @@ mod tests {
 
     #[test]
     fn everything_after_two_dashes_is_the_program() {
-        let (entry, rest) = parse(words("--pid 7 --netns /run/netns/a --guarded -- ping --pid 8")).unwrap();
+        let (entry, rest) = parse(words("--pid 7 --netns /run/netns/a --env A b --guarded -- ping --pid 8")).unwrap();
         assert_eq!((entry.pid, entry.guarded), (7, true));
         assert_eq!(entry.netns, Some("/run/netns/a".into()));
+        assert_eq!(entry.environment, [("A".into(), "b".into())]);
         assert_eq!(rest, ["ping", "--pid", "8"]);
     }
 

@@ -1,0 +1,159 @@
+//! The overlay networks of a demonstration: where their leases are kept, and the agent that each node runs for them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::{Daemon, Etcd, Lab, Node};
+
+/// How long a node may take to get its leases on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One overlay network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Its name.
+    pub name: &'static str,
+    /// Its configuration (flannel's `net-conf.json`).
+    pub config: &'static str,
+    /// Where the agent tells plugins which subnet the node got.
+    pub subnet_file: &'static str,
+    /// Its key prefix in etcd.
+    pub prefix: &'static str,
+    /// The bridge of its pods.
+    pub bridge: &'static str,
+    /// The pod's interface on it.
+    pub interface: &'static str,
+}
+
+/// The article's two networks.
+pub const NETWORKS: [Network; 2] = [
+    Network {
+        name: "flannel.1",
+        config: include_str!("../../samples/article/flannel.1.json"),
+        subnet_file: "/run/flannel/subnet.env",
+        prefix: "/coreos.com/network",
+        bridge: "kbr0",
+        interface: "eth0",
+    },
+    Network {
+        name: "flannel.2",
+        config: include_str!("../../samples/article/flannel.2.json"),
+        subnet_file: "/run/flannel/flannel2.env",
+        prefix: "/coreos.com/network2",
+        bridge: "kbr1",
+        interface: "net1",
+    },
+];
+
+/// Where leases are kept.
+#[derive(Debug)]
+pub enum Store {
+    /// A directory that all nodes share, one below it for each network.
+    Directory(PathBuf),
+    /// A cluster with client certificates.
+    Etcd(Etcd),
+}
+
+/// Which store to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreKind {
+    /// [`Store::Directory`].
+    #[default]
+    File,
+    /// [`Store::Etcd`] with three members.
+    Etcd,
+}
+
+impl std::str::FromStr for StoreKind {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "file" => Ok(Self::File),
+            "etcd" => Ok(Self::Etcd),
+            other => anyhow::bail!("store {other:?} is neither `file` nor `etcd`"),
+        }
+    }
+}
+
+impl Store {
+    /// Makes a store that all nodes of `lab` reach.
+    ///
+    /// # Errors
+    /// When etcd does not start.
+    pub fn make(lab: &mut Lab, kind: StoreKind) -> Result<Self> {
+        match kind {
+            StoreKind::File => Ok(Self::Directory(lab.directory().join("leases"))),
+            StoreKind::Etcd => Ok(Self::Etcd(Etcd::start(lab, 3)?)),
+        }
+    }
+
+    /// Writes the network's configuration, from `node`, with the command for it. Gives what the command said.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn init(&self, lab: &Lab, node: &Node, network: &Network) -> Result<String> {
+        let config = lab.directory().join(format!("{}.json", network.name));
+        std::fs::write(&config, network.config).with_context(|| format!("write {}", config.display()))?;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mut words = vec![text(lab.program()), "overlay".into(), "init".into(), "--config".into(), text(&config)];
+        match self {
+            Self::Directory(directory) => words.extend(["--directory".into(), text(&directory.join(network.name))]),
+            Self::Etcd(etcd) => {
+                let tls = etcd.certificates();
+                words.extend([
+                    "--etcd-endpoints".into(),
+                    etcd.endpoints().join(","),
+                    "--etcd-prefix".into(),
+                    network.prefix.into(),
+                ]);
+                words.extend(["--etcd-cafile".into(), text(&tls.ca), "--etcd-certfile".into(), text(&tls.client)]);
+                words.extend(["--etcd-keyfile".into(), text(&tls.client_key)]);
+            }
+        }
+        node.run(words)
+    }
+
+    /// The agent's configuration for all networks.
+    #[must_use]
+    pub fn agent_config(&self) -> Value {
+        let network = |network: &Network| {
+            let store = match self {
+                Self::Directory(directory) => json!({"directory": directory.join(network.name)}),
+                Self::Etcd(etcd) => json!({
+                    "etcd": {
+                        "endpoints": etcd.endpoints(), "prefix": network.prefix, "caFile": etcd.certificates().ca,
+                        "certFile": etcd.certificates().client, "keyFile": etcd.certificates().client_key,
+                    }
+                }),
+            };
+            json!({"name": network.name, "store": store, "subnetFile": network.subnet_file, "ipMasq": true})
+        };
+        json!({"networks": NETWORKS.iter().map(network).collect::<Vec<_>>()})
+    }
+
+    /// Starts the agent on `node`. It has its leases when [`wait_for_leases`] returns.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_agent(&self, lab: &Lab, node: &Node) -> Result<Daemon> {
+        let path = "/run/plexus/agent.json";
+        node.write(path, &format!("{:#}\n", self.agent_config()))?;
+        node.daemon([lab.program().as_os_str(), "agent".as_ref(), "--config".as_ref(), path.as_ref()])
+    }
+}
+
+/// Waits until the agent has told plugins the subnets of all networks.
+///
+/// # Errors
+/// When the agent ends or takes too long, with its log.
+pub fn wait_for_leases(agent: &mut Daemon, node: &Node) -> Result<()> {
+    for network in NETWORKS {
+        let what = format!("{} on {}", network.subnet_file, node.name());
+        agent.wait_until(&what, PATIENCE, || node.exists(network.subnet_file))?;
+    }
+    Ok(())
+}
