@@ -9,6 +9,7 @@ pub mod handle;
 pub mod inspect;
 pub mod invocation;
 pub mod journal;
+pub mod lab_command;
 pub mod lock;
 pub mod log;
 pub mod network_status;

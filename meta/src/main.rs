@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     }
     let command = arguments.next().and_then(|command| command.into_string().ok()).unwrap_or_default();
     match command.as_str() {
+        "lab" => plexus::lab_command::run(arguments),
         "list" => plexus::inspect::list(arguments),
         "show" => plexus::inspect::show(arguments),
         "version" | "--version" | "-V" => plexus::usage::version(),
