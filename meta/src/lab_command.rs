@@ -34,7 +34,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn dispatch(mut arguments: impl Iterator<Item = OsString>) -> Result<bool> {
     let verb = arguments.next().unwrap_or_default();
     match verb.to_str() {
-        Some(verb) if lab::verbs::is_verb(verb) => lab::verbs::run(std::iter::once(verb.into()).chain(arguments)).map(|()| true),
+        Some(verb) if lab::verbs::is_verb(verb) => {
+            lab::verbs::run(std::iter::once(verb.into()).chain(arguments)).map(|()| true)
+        }
         Some("demo") => demo::run(demo_options(arguments)?),
         Some("try") => try_out::run(&try_options(arguments)?),
         Some("help" | "--help" | "-h") => {
@@ -71,7 +73,9 @@ fn try_options(arguments: impl Iterator<Item = OsString>) -> Result<try_out::Opt
                 options.pods.extend(pods(&file)?);
                 options.manifests.push(file);
             }
-            Long("nodes") => options.nodes = parser.value()?.to_string_lossy().parse().context("--nodes is no number")?,
+            Long("nodes") => {
+                options.nodes = parser.value()?.to_string_lossy().parse().context("--nodes is no number")?
+            }
             Long("bare") => options.bare = true,
             Value(word) => {
                 // lexopt stops reading options after `--`
@@ -118,7 +122,9 @@ mod tests {
     #[test]
     fn a_trial_needs_a_configuration_and_a_pod() {
         let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/article");
-        let given = format!("--conf {samples}/plexus.conf --nad {samples}/nad-flannel.2.yaml --pod {samples}/overlay2pod.yaml --nodes 3 -- ip -4 addr");
+        let given = format!(
+            "--conf {samples}/plexus.conf --nad {samples}/nad-flannel.2.yaml --pod {samples}/overlay2pod.yaml --nodes 3 -- ip -4 addr"
+        );
         let options = try_options(words(&given)).unwrap();
         assert_eq!(options.nodes, 3);
         assert_eq!(options.pods, [("default".into(), "overlay1pod".into()), ("default".into(), "overlay2pod".into())]);
