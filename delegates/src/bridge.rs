@@ -102,7 +102,7 @@ impl Delegate for Bridge {
             plan_forwarding(&result.ips, world, plan);
         }
         if conf.ip_masq {
-            masquerade::plan(call, &result.ips, world, plan);
+            masquerade::plan(call, &result.ips, plan);
         }
         if !conf.dns.is_empty() {
             result.dns = conf.dns.into();
@@ -118,7 +118,7 @@ impl Delegate for Bridge {
             plan.pod(Op::DeleteLinks { group: 0, names }, None, "the pod's veth, by the name inside the pod");
         }
         if let Some(previous) = call.previous {
-            masquerade::plan_del(&previous.ips, plan);
+            masquerade::plan_del(call, &previous.ips, plan);
         }
         ipam::del(call, world, plan)
     }

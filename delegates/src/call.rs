@@ -32,6 +32,11 @@ impl<'a> Call<'a> {
         Call { conf, ..*self }
     }
 
+    /// Whose an object is that carries no path or name of its own: the comment of nftables elements.
+    pub fn owner(&self) -> String {
+        format!("{}/{}/{}", self.container, self.ifname, self.network())
+    }
+
     /// The name of the network, which the conf's loader has made sure of.
     pub fn network(&self) -> &'a str {
         self.conf.name()

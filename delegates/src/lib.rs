@@ -14,6 +14,7 @@ mod made_up;
 mod masquerade;
 mod naming;
 mod plan;
+pub mod portmap;
 mod world;
 
 pub use call::{Call, DefaultRoute};
@@ -55,7 +56,8 @@ pub trait Delegate: Sync {
 }
 
 /// All bundled plugins: the one registry that dispatch, `plexus install`, help and tests read.
-pub static ALL: &[&dyn Delegate] = &[&bridge::Bridge, &flannel::Flannel, &ipam::HostLocal, &loopback::Loopback];
+pub static ALL: &[&dyn Delegate] =
+    &[&bridge::Bridge, &flannel::Flannel, &ipam::HostLocal, &loopback::Loopback, &portmap::PortMap];
 
 /// The bundled plugin of that `type`.
 pub fn find(kind: &str) -> Option<&'static dyn Delegate> {

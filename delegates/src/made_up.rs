@@ -4,7 +4,6 @@ use crate::{Call, DefaultRoute, Plan, World};
 use cni::args::Args;
 use cni::{CniResult, Error, PluginConf};
 use ipnet::IpNet;
-use net::nft::Table;
 use net::snapshot::LinkFacts;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -38,10 +37,6 @@ impl World for MadeUp {
 
     fn sysctl(&mut self, key: &str) -> Option<String> {
         self.sysctls.get(key).cloned()
-    }
-
-    fn chain_exists(&mut self, _table: &Table, _chain: &str) -> bool {
-        false
     }
 
     fn read(&mut self, path: &Path) -> Result<Option<String>, Error> {

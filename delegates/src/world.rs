@@ -4,7 +4,6 @@
 use crate::{Call, Plan};
 use cni::{CniResult, Error};
 use ipnet::IpNet;
-use net::nft::Table;
 use net::snapshot::LinkFacts;
 use std::path::Path;
 
@@ -24,9 +23,6 @@ pub trait World {
 
     /// The value of a sysctl of the host, such as `net/ipv4/ip_forward`; none when the kernel does not have it.
     fn sysctl(&mut self, key: &str) -> Option<String>;
-
-    /// Whether nftables has this chain.
-    fn chain_exists(&mut self, table: &Table, chain: &str) -> bool;
 
     /// The text of a file; none when it does not exist.
     ///

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::certificates::Certificates;
 use crate::{Daemon, Etcd, Lab, Node};
 
 /// How long a node may take to get its leases on a loaded machine.
@@ -33,7 +32,7 @@ pub struct Network {
 pub const NETWORKS: [Network; 2] = [
     Network {
         name: "flannel.1",
-        config: include_str!("../../samples/article/net-conf-1.json"),
+        config: include_str!("../../samples/article/flannel.1.json"),
         subnet_file: "/run/flannel/subnet.env",
         prefix: "/coreos.com/network",
         bridge: "kbr0",
@@ -41,7 +40,7 @@ pub const NETWORKS: [Network; 2] = [
     },
     Network {
         name: "flannel.2",
-        config: include_str!("../../samples/article/net-conf-2.json"),
+        config: include_str!("../../samples/article/flannel.2.json"),
         subnet_file: "/run/flannel/flannel2.env",
         prefix: "/coreos.com/network2",
         bridge: "kbr1",
@@ -97,43 +96,43 @@ impl Store {
     /// # Errors
     /// When the command fails.
     pub fn init(&self, lab: &Lab, node: &Node, network: &Network) -> Result<String> {
-        let mut words = vec![path_text(lab.program())];
-        words.extend(["overlay", "init", "--config", network.config].map(str::to_owned));
+        let config = lab.directory().join(format!("{}.json", network.name));
+        std::fs::write(&config, network.config).with_context(|| format!("write {}", config.display()))?;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mut words = vec![text(lab.program()), "overlay".into(), "init".into(), "--config".into(), text(&config)];
         match self {
-            Self::Directory(directory) => {
-                words.extend(["--store".into(), format!("file:{}", directory.join(network.name).display())])
-            }
+            Self::Directory(directory) => words.extend(["--directory".into(), text(&directory.join(network.name))]),
             Self::Etcd(etcd) => {
                 let tls = etcd.certificates();
                 words.extend([
-                    "--store".into(),
-                    format!("etcd:{}", etcd.endpoints().join(",")),
-                    "--prefix".into(),
+                    "--etcd-endpoints".into(),
+                    etcd.endpoints().join(","),
+                    "--etcd-prefix".into(),
                     network.prefix.into(),
                 ]);
-                for (option, file) in [("--ca", &tls.ca), ("--cert", &tls.client), ("--key", &tls.client_key)] {
-                    words.extend([option.into(), path_text(file)]);
-                }
+                words.extend(["--etcd-cafile".into(), text(&tls.ca), "--etcd-certfile".into(), text(&tls.client)]);
+                words.extend(["--etcd-keyfile".into(), text(&tls.client_key)]);
             }
         }
         node.run(words)
     }
 
-    /// The agent's configuration for all networks. JSON, which is YAML as well.
+    /// The agent's configuration for all networks.
     #[must_use]
     pub fn agent_config(&self) -> Value {
-        let overlay = |network: &Network| {
+        let network = |network: &Network| {
             let store = match self {
-                Self::Directory(directory) => json!({"file": directory.join(network.name)}),
-                Self::Etcd(etcd) => {
-                    let Certificates { ca, client: cert, client_key: key, .. } = etcd.certificates();
-                    let (endpoints, prefix) = (etcd.endpoints(), network.prefix);
-                    json!({"etcd": {"endpoints": endpoints, "prefix": prefix, "ca": ca, "cert": cert, "key": key}})
-                }
+                Self::Directory(directory) => json!({"directory": directory.join(network.name)}),
+                Self::Etcd(etcd) => json!({
+                    "etcd": {
+                        "endpoints": etcd.endpoints(), "prefix": network.prefix, "caFile": etcd.certificates().ca,
+                        "certFile": etcd.certificates().client, "keyFile": etcd.certificates().client_key,
+                    }
+                }),
             };
             json!({"name": network.name, "store": store, "subnetFile": network.subnet_file, "ipMasq": true})
         };
-        json!({"overlays": NETWORKS.iter().map(overlay).collect::<Vec<_>>()})
+        json!({"networks": NETWORKS.iter().map(network).collect::<Vec<_>>()})
     }
 
     /// Starts the agent on `node`. It has its leases when [`wait_for_leases`] returns.
@@ -145,10 +144,6 @@ impl Store {
         node.write(path, &format!("{:#}\n", self.agent_config()))?;
         node.daemon([lab.program().as_os_str(), "agent".as_ref(), "--config".as_ref(), path.as_ref()])
     }
-}
-
-fn path_text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 /// Waits until the agent has told plugins the subnets of all networks.

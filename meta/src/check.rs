@@ -117,6 +117,13 @@ fn in_effect(step: &Step, entry: &Entry, seen: &mut Seen, kernel: &mut dyn Execu
             Ok(_) => Err(format!("{path} has other contents")),
             Err(error) => Err(format!("{path}: {error}")),
         },
+        Op::Nft { transaction, .. } => {
+            let differences = net::nft::Socket::open().and_then(|mut socket| socket.differences(transaction));
+            match differences.map_err(|error| error.to_string())?.first() {
+                None => Ok(()),
+                Some(difference) => Err(format!("nftables: {difference}")),
+            }
+        }
         Op::Exec { .. } => foreign_check(step, entry, kernel),
         _ => Ok(()),
     }
@@ -145,11 +152,10 @@ fn foreign_check(step: &Step, entry: &Entry, kernel: &mut dyn Executor) -> Resul
     if version.is_none_or(|version| version < cni::Version::V0_4_0) {
         return Ok(());
     }
-    for (key, value) in environment.iter_mut().filter(|(key, _)| key == "CNI_COMMAND") {
-        debug_assert_eq!(key, "CNI_COMMAND");
-        "CHECK".clone_into(value);
+    if let Some((_, command)) = environment.iter_mut().find(|(key, _)| key == "CNI_COMMAND") {
+        "CHECK".clone_into(command);
     }
     *what = what.replacen("DEL", "CHECK", 1);
     let check = Step { place: placed.place, op: placed.op, undo: None, why: "CHECK of the chain".into() };
-    kernel.apply(&[check]).map(|_| ()).map_err(|failed| failed.to_string())
+    kernel.apply(&[check]).map(|_| ()).map_err(|failed| crate::node::failure(&failed).msg)
 }

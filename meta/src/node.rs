@@ -11,7 +11,6 @@ use ipnet::IpNet;
 use net::apply::{Applied, ExecOutput, Executor, Failed, FailureKind};
 use net::lock::{FlockGuard, flock};
 use net::netlink::{Protocol, Socket};
-use net::nft::Table;
 use net::ns::Namespace;
 use net::op::{Op, Step};
 use net::snapshot::{self, Family, LinkFacts};
@@ -200,10 +199,6 @@ impl World for Node<'_> {
         Ok(addresses.into_iter().filter(|facts| facts.scope == GLOBAL).map(|facts| facts.address).collect())
     }
 
-    fn chain_exists(&mut self, _table: &Table, _chain: &str) -> bool {
-        false
-    }
-
     fn sysctl(&mut self, key: &str) -> Option<String> {
         self.sysctls.entry(key.to_owned()).or_insert_with(|| net::sysctl::read(key).ok()).clone()
     }
@@ -289,7 +284,7 @@ impl World for Node<'_> {
 }
 
 /// A failed operation as the runtime sees it: the plugin's own error where one was executed.
-fn failure(failed: &Failed) -> Error {
+pub fn failure(failed: &Failed) -> Error {
     let code = match failed.kind {
         FailureKind::IndexTaken => code::TRY_AGAIN_LATER,
         FailureKind::NamespaceGone => code::INVALID_NETNS,

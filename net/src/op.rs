@@ -211,6 +211,12 @@ pub enum Op {
     Nft {
         /// The transaction.
         transaction: nft::Transaction,
+        /// What it builds on: committed first if that is missing. A shared object, never undone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        foundation: Option<nft::Transaction>,
+        /// As an undo: delete only elements with this comment, so that those of somebody else stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
     },
     /// Connection-tracking entries of a host port are dropped. A failure is reported as a warning and fails nothing.
     DeleteConntrack {

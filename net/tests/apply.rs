@@ -402,13 +402,15 @@ fn host_port(host_port: u16) -> HostPort {
 
 fn map_port(port: u16) -> Step {
     let (add, remove) = (hostports::add(&[host_port(port)], "test"), hostports::remove(&[host_port(port)]));
-    step(Place::Host, Op::Nft { transaction: add }, Some(Op::Nft { transaction: remove }))
+    let op = |transaction| Op::Nft { transaction, foundation: None, owner: None };
+    step(Place::Host, op(add), Some(op(remove)))
 }
 
 #[test]
 fn host_ports_are_taken_back_and_a_taken_one_stays_with_its_owner() {
     on_a_node(|| {
-        let base = Op::Nft { transaction: hostports::base("10.1.0.0/24".parse().unwrap()) };
+        let transaction = hostports::base("10.1.0.0/24".parse().unwrap());
+        let base = Op::Nft { transaction, foundation: None, owner: None };
         let mut kernel = Kernel::new(Context::default());
         kernel.apply(&[step(Place::Host, base, None), map_port(8080)]).unwrap();
         let table = node_table("10.1.0.2".parse().unwrap());

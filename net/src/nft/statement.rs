@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::set::{DataType, Value};
+use super::model::{DataType, Value};
 
 /// One statement of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

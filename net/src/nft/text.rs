@@ -2,8 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::model::{Base, Change, Hook, Kind, Policy, Rule, Transaction};
-use super::set::{Data, DataType, Element, Set, Value};
+use super::model::{Base, Change, Data, DataType, Element, Hook, Kind, Policy, Rule, Set, Transaction, Value};
 use super::statement::{ConnectionState, Field, Statement, Verdict};
 
 impl Transaction {

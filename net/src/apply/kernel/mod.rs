@@ -5,6 +5,7 @@
 
 mod errors;
 mod files;
+mod netfilter;
 mod route;
 mod run;
 mod site;

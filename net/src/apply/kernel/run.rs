@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use super::errors::StepError;
 use super::route::{Batch, Tolerate, explain_veth};
-use super::{Kernel, files, is_batched};
+use super::{Kernel, files, is_batched, netfilter};
 use crate::apply::{Applied, ExecOutput, FailureKind};
-use crate::conntrack::Connections;
 use crate::message::link;
 use crate::netlink::{BatchFailure, NetlinkError};
-use crate::nft::Family;
 use crate::op::{Op, Place};
-use crate::{conntrack, process, sysctl};
+use crate::{process, sysctl};
 
 /// Bytes a foreign plugin may print.
 const MAX_OUTPUT: usize = 1 << 20;
@@ -183,13 +181,14 @@ impl<'k, 'o> Run<'k, 'o> {
             Op::Sysctl { key, value } => {
                 site.run(|| sysctl::write(key, value))??;
             }
-            Op::Nft { transaction } => site.nft()?.commit(transaction)?,
+            Op::Nft { transaction, foundation, owner } => match self.mode {
+                Mode::Apply => netfilter::commit(site, transaction, foundation.as_ref())?,
+                Mode::Undo => netfilter::commit_own(site, transaction, owner.as_deref())?,
+            },
             Op::DeleteConntrack { protocol, port } => {
-                let connections = Connections { protocol: *protocol, port: *port, family: Family::Inet };
-                let deleted = site.nft().map_err(|error| error.to_string()).and_then(|socket| {
-                    conntrack::delete(socket.netlink(), connections).map_err(|error| error.to_string())
-                });
-                self.applied.warnings.extend(deleted.err());
+                if let Err(error) = netfilter::forget_connections(site, *protocol, *port) {
+                    self.applied.warnings.push(format!("{op}: {}", error.cause));
+                }
             }
             Op::Exec { .. } => {
                 // A plugin that fails may have got half-way, so that its undo is due in any case.

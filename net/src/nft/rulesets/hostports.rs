@@ -12,11 +12,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PRIORITY_DESTINATION_NAT, PRIORITY_SOURCE_NAT, address_type, chain_with, nat_chain, network_name, node_table,
-    owner_comment, rule,
+    PRIORITY_DESTINATION_NAT, PRIORITY_SOURCE_NAT, address_type, chain_with, nat_chain, network_name, node_table, rule,
 };
-use crate::nft::model::{Change, Hook, Rule, Table, Transaction};
-use crate::nft::set::{Data, DataType, Element, Set, Value};
+use crate::nft::model::{Change, Data, DataType, Element, Hook, Rule, Set, Table, Transaction, Value};
 use crate::nft::statement::{Field, Statement, Verdict};
 
 /// Map from protocol and port to pod address and port, for every address of the node.
@@ -83,12 +81,12 @@ pub fn chain(subnet: IpNet) -> String {
     network_name("hostports", subnet)
 }
 
-/// The mappings exist. `comment` says who the pod is, and begins with what tells it from others: behind 240 bytes it is cut. A mapping whose host address is of the other version of IP is left out.
+/// The mappings exist. `comment` says who the pod is. A mapping whose host address is of the other version of IP is left out.
 ///
 /// A port that is taken is refused with a [conflict](crate::nft::Error::is_conflict); nothing was added then.
 #[must_use]
 pub fn add(mappings: &[HostPort], comment: &str) -> Transaction {
-    let comment = owner_comment(comment);
+    let comment = Some(comment.to_owned());
     let mut changes = Vec::new();
     for (mapping, (map, key)) in mappings.iter().filter_map(|mapping| Some((mapping, mapping.entry()?))) {
         let table = node_table(mapping.pod.addr());

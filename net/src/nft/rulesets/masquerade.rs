@@ -6,11 +6,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{
-    PRIORITY_SOURCE_NAT, address_type, chain_with, multicast, nat_chain, network_name, node_table, owner_comment, rule,
-};
-use crate::nft::model::{Change, Hook, Transaction};
-use crate::nft::set::{Element, Set, Value};
+use super::{PRIORITY_SOURCE_NAT, address_type, chain_with, multicast, nat_chain, network_name, node_table, rule};
+use crate::nft::model::{Change, Element, Hook, Set, Transaction, Value};
 use crate::nft::statement::{Field, Statement};
 
 /// What a subnet needs before pods can be added: missing parts are made, present ones put right, and its pods stay.
@@ -43,11 +40,10 @@ pub fn base(subnet: IpNet) -> Transaction {
 
 /// The pod's connections out of the subnet are masqueraded. There already is fine.
 ///
-/// `comment` says who the pod is, for garbage collection, and begins with what tells it from others: behind 240 bytes it is cut.
-/// An element that was there already keeps its own.
+/// `comment` says who the pod is, for garbage collection; an element that was there already keeps its own.
 #[must_use]
 pub fn add_pod(address: IpAddr, subnet: IpNet, comment: &str) -> Transaction {
-    let element = Element { key: vec![Value::Address(address)], data: None, comment: owner_comment(comment) };
+    let element = Element { key: vec![Value::Address(address)], data: None, comment: Some(comment.to_owned()) };
     let (table, set) = (node_table(address), chain(subnet));
     vec![Change::AddElement { table, set, element, exclusive: false }].into()
 }
