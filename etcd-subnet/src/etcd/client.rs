@@ -43,6 +43,8 @@ struct Current {
     /// Counts the changes, so that of several callers that saw one failure only the first changes the server.
     generation: u64,
     client: Option<Client>,
+    /// It has answered a request.
+    answered: bool,
 }
 
 impl std::fmt::Debug for Current {
@@ -56,6 +58,7 @@ pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) endpoint: String,
     generation: u64,
+    answered: bool,
 }
 
 /// A request that failed.
@@ -128,8 +131,14 @@ impl Connection {
         let connected = self.connected().await?;
         let answer = tokio::time::timeout(limit, request(connected.client.clone())).await;
         let failure = match answer {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => failure(&connected.endpoint, &error),
+            Ok(Ok(answer)) => {
+                if !connected.answered {
+                    self.answered(&connected).await;
+                }
+                return Ok(answer);
+            }
+            Ok(Err(error)) if connected.answered => failure(&connected.endpoint, &error),
+            Ok(Err(error)) => first_failure(&connected.endpoint, &error),
             Err(_) => silent(&connected.endpoint, limit),
         };
         if failure.retry {
@@ -147,12 +156,13 @@ impl Connection {
         let mut current = self.current.lock().await;
         let endpoint = self.endpoints.get(current.index).cloned().unwrap_or_default();
         if let Some(client) = &current.client {
-            return Ok(Connected { client: client.clone(), endpoint, generation: current.generation });
+            let (generation, answered) = (current.generation, current.answered);
+            return Ok(Connected { client: client.clone(), endpoint, generation, answered });
         }
         match self.connect(&endpoint).await {
             Ok(client) => {
                 current.client = Some(client.clone());
-                Ok(Connected { client, endpoint, generation: current.generation })
+                Ok(Connected { client, endpoint, generation: current.generation, answered: false })
             }
             Err(failure) => {
                 self.advance(&mut current);
@@ -169,8 +179,16 @@ impl Connection {
         }
     }
 
+    async fn answered(&self, connected: &Connected) {
+        let mut current = self.current.lock().await;
+        if current.generation == connected.generation {
+            current.answered = true;
+        }
+    }
+
     fn advance(&self, current: &mut Current) {
         current.client = None;
+        current.answered = false;
         current.generation = current.generation.wrapping_add(1);
         current.index = current.index.wrapping_add(1).checked_rem(self.endpoints.len()).unwrap_or(0);
     }
@@ -268,6 +286,19 @@ fn failure(endpoint: &str, error: &etcd_client::Error) -> Failure {
     Failure { error, retry }
 }
 
+/// [`failure`] of a server that has not answered yet. A server that does not like our certificate lets the handshake of TLS 1.3 pass and then
+/// hangs up, which reaches us as a closed connection more often than as its reason.
+fn first_failure(endpoint: &str, error: &etcd_client::Error) -> Failure {
+    let mut failure = failure(endpoint, error);
+    if let Error::Store { reason, .. } = &mut failure.error
+        && endpoint.starts_with("https://")
+        && ["connection closed", "broken pipe", "reset by peer"].iter().any(|text| reason.contains(text))
+    {
+        reason.push_str(" (it hung up after the TLS handshake: does it want a client certificate it trusts?)");
+    }
+    failure
+}
+
 /// An error for [`Connection::client`]'s users.
 pub(super) fn store_error(endpoint: &str, error: &etcd_client::Error) -> Error {
     failure(endpoint, error).error
@@ -287,7 +318,7 @@ fn describe(error: &etcd_client::Error) -> String {
         }
         cause = error.source();
     }
-    let hint = if text.contains("UnknownIssuer") {
+    let hint = if ["UnknownIssuer", "BadSignature"].iter().any(|fault| text.contains(fault)) {
         " (the CA file does not vouch for this server)"
     } else if text.contains("NotValidForName") {
         " (its certificate is for another name or address)"
