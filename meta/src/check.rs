@@ -6,7 +6,7 @@ use crate::journal::Entry;
 use crate::node::journal_error;
 use cni::error::code;
 use cni::{Error, Request};
-use net::apply::{Context, Executor, Kernel};
+use net::apply::{Context, Executor};
 use net::netlink::{Protocol, Socket};
 use net::ns::Namespace;
 use net::op::{Op, Place, RouteSpec, Step};
@@ -29,14 +29,14 @@ pub fn check(request: &Request, invocation: &Invocation) -> Result<(), Error> {
     })?;
     let path = request.netns.as_deref().ok_or_else(|| Error::environment("CNI_NETNS is missing"))?;
     let sandbox = Namespace::open(path).map_err(|error| Error::netns(error.to_string()))?;
-    let mut kernel = Kernel::new(Context {
+    let mut kernel = (invocation.executor)(Context {
         host: None,
         pod: Some(sandbox.try_clone().map_err(|error| Error::netns(error.to_string()))?),
         lock: crate::lock::inherit(&guard)?,
     });
     let mut seen = Seen::open(&sandbox)?;
     for step in &entry.steps {
-        in_effect(step, &entry, &mut seen, &mut kernel)
+        in_effect(step, &entry, &mut seen, kernel.as_mut())
             .map_err(|what| Error::internal(format!("{} ({}): {what}", step.op, step.why)))?;
     }
     Ok(())

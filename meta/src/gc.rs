@@ -4,7 +4,7 @@ use crate::invocation::Invocation;
 use crate::node::journal_error;
 use cni::Error;
 use cni::conf::Attachment;
-use net::apply::{Context, Kernel};
+use net::apply::Context;
 use std::collections::HashSet;
 
 /// Takes back every attachment of this network that is not in the runtime's list. All are tried.
@@ -46,6 +46,6 @@ fn release(invocation: &Invocation, key: &crate::journal::Key) -> Result<(), Err
     let journal = invocation.journal();
     // the lock was not ours when the list was read: a DEL may have come before us
     let Some((entry, _)) = journal.load(key).map_err(journal_error)? else { return Ok(()) };
-    let mut executor = Kernel::new(Context { host: None, pod: None, lock: crate::lock::inherit(&guard)? });
-    crate::undo::undo(&entry, &mut executor, &journal)
+    let mut executor = (invocation.executor)(Context { host: None, pod: None, lock: crate::lock::inherit(&guard)? });
+    crate::undo::undo(&entry, executor.as_mut(), &journal)
 }

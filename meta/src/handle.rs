@@ -9,7 +9,7 @@ use crate::{check, default_route, gc, lock, network_status};
 use cni::env::NamespaceIdentity;
 use cni::{CniResult, Command, Error, Request, Version};
 use delegates::Plan;
-use net::apply::{Context, Executor, Kernel};
+use net::apply::{Context, Executor};
 use net::ns::{Namespace, NamespaceError, NamespaceId};
 use net::op::{PlacedOp, Step};
 use serde_json::Value;
@@ -40,13 +40,13 @@ fn add(request: &Request, invocation: &Invocation) -> Result<Value, Error> {
     let journal = invocation.journal();
     let guard = invocation.lock(&request.container_id)?;
     let key = invocation.key(request);
-    let mut executor = Kernel::new(Context { host: None, pod: Some(sandbox), lock: lock::inherit(&guard)? });
-    if let Some(result) = earlier_add(request, invocation, &journal, &key, &mut executor)? {
+    let mut executor = (invocation.executor)(Context { host: None, pod: Some(sandbox), lock: lock::inherit(&guard)? });
+    if let Some(result) = earlier_add(request, invocation, &journal, &key, executor.as_mut())? {
         return result.to_json(version);
     }
 
     let entry = Entry::new(key, request.netns.clone(), selection.pod.as_ref().map(Into::into));
-    let mut node = Node::new(&invocation.config, request, &mut executor, Some(&journal), entry);
+    let mut node = Node::new(&invocation.config, request, executor.as_mut(), Some(&journal), entry);
     let attached = attach(&links, &selection, request, invocation, &mut node);
     match attached {
         Ok(result) => result.to_json(version),
@@ -125,12 +125,12 @@ fn del(request: &Request, invocation: &Invocation) -> Result<(), Error> {
         guard => guard?,
     };
     let mut executor =
-        Kernel::new(Context { host: None, pod: sandbox_if_there(request), lock: lock::inherit(&guard)? });
+        (invocation.executor)(Context { host: None, pod: sandbox_if_there(request), lock: lock::inherit(&guard)? });
     match journal.load(&key) {
-        Ok(Some((entry, _))) => crate::undo::undo(&entry, &mut executor, &journal),
-        Ok(None) if invocation.stateless_del() => del_without_journal(request, invocation, &mut executor),
+        Ok(Some((entry, _))) => crate::undo::undo(&entry, executor.as_mut(), &journal),
+        Ok(None) if invocation.stateless_del() => del_without_journal(request, invocation, executor.as_mut()),
         Ok(None) => journal.remove(&key).map_err(journal_error),
-        Err(JournalError::Damaged { .. }) => rebuild(request, invocation, &journal, &key, &mut executor),
+        Err(JournalError::Damaged { .. }) => rebuild(request, invocation, &journal, &key, executor.as_mut()),
         Err(error) => Err(journal_error(error)),
     }
 }
@@ -175,9 +175,9 @@ fn status(request: &Request, invocation: &Invocation) -> Result<(), Error> {
     let selection = select::configured(request, invocation)?;
     let links =
         selection.attachments.iter().map(|attachment| Link::new(attachment, request)).collect::<Result<Vec<_>, _>>()?;
-    let mut executor = Kernel::new(Context::default());
+    let mut executor = (invocation.executor)(Context::default());
     let entry = Entry::new(invocation.key(request), None, None);
-    let mut node = Node::new(&invocation.config, request, &mut executor, None, entry);
+    let mut node = Node::new(&invocation.config, request, executor.as_mut(), None, entry);
     chain::status(&links, request, &mut node)
 }
 

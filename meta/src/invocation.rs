@@ -6,6 +6,7 @@ use crate::journal::{Journal, Key};
 use crate::log::Log;
 use crate::source::{self, Source};
 use cni::{CniResult, Error, NetworkList, PluginConf, Request};
+use net::apply::{Context, Executor, Kernel};
 
 /// The program a call is for, with its configuration read.
 pub struct Invocation {
@@ -21,8 +22,17 @@ pub struct Invocation {
     pub source: Box<dyn Source>,
     /// Where messages go.
     pub log: Log,
+    /// What carries operations out; tests put one here that fails where they want.
+    pub executor: MakeExecutor,
     /// The object on stdin: CHECK and GC find their own keys in it.
     pub stdin: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Makes an executor for a request.
+pub type MakeExecutor = Box<dyn Fn(Context) -> Box<dyn Executor>>;
+
+fn kernel() -> MakeExecutor {
+    Box::new(|context| Box::new(Kernel::new(context)))
 }
 
 /// The meta-plugin's name in the journal, whatever the binary is called.
@@ -58,6 +68,8 @@ impl Invocation {
             bundled: None,
             source,
             log,
+            executor: kernel(),
+            executor: kernel(),
             stdin: conf.raw().clone(),
         })
     }
@@ -76,6 +88,7 @@ impl Invocation {
             bundled: Some(NetworkList::from_value(serde_json::Value::Object(conf.raw().clone()), None)?),
             source: source::none(),
             log,
+            executor: kernel(),
             stdin: conf.raw().clone(),
         })
     }
