@@ -69,7 +69,6 @@ impl Invocation {
             source,
             log,
             executor: kernel(),
-            executor: kernel(),
             stdin: conf.raw().clone(),
         })
     }
