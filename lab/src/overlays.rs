@@ -101,17 +101,15 @@ impl Store {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut words = vec![text(lab.program()), "overlay".into(), "init".into(), "--config".into(), text(&config)];
         match self {
-            Self::Directory(directory) => words.extend(["--directory".into(), text(&directory.join(network.name))]),
+            Self::Directory(directory) => {
+                words.extend(["--store".into(), format!("file:{}", text(&directory.join(network.name)))]);
+            }
             Self::Etcd(etcd) => {
                 let tls = etcd.certificates();
-                words.extend([
-                    "--etcd-endpoints".into(),
-                    etcd.endpoints().join(","),
-                    "--etcd-prefix".into(),
-                    network.prefix.into(),
-                ]);
-                words.extend(["--etcd-cafile".into(), text(&tls.ca), "--etcd-certfile".into(), text(&tls.client)]);
-                words.extend(["--etcd-keyfile".into(), text(&tls.client_key)]);
+                let store = format!("etcd:{}", etcd.endpoints().join(","));
+                words.extend(["--store".into(), store, "--prefix".into(), network.prefix.into()]);
+                words.extend(["--ca".into(), text(&tls.ca), "--cert".into(), text(&tls.client)]);
+                words.extend(["--key".into(), text(&tls.client_key)]);
             }
         }
         node.run(words)
@@ -122,17 +120,17 @@ impl Store {
     pub fn agent_config(&self) -> Value {
         let network = |network: &Network| {
             let store = match self {
-                Self::Directory(directory) => json!({"directory": directory.join(network.name)}),
+                Self::Directory(directory) => json!({"file": directory.join(network.name)}),
                 Self::Etcd(etcd) => json!({
                     "etcd": {
-                        "endpoints": etcd.endpoints(), "prefix": network.prefix, "caFile": etcd.certificates().ca,
-                        "certFile": etcd.certificates().client, "keyFile": etcd.certificates().client_key,
+                        "endpoints": etcd.endpoints(), "prefix": network.prefix, "ca": etcd.certificates().ca,
+                        "cert": etcd.certificates().client, "key": etcd.certificates().client_key,
                     }
                 }),
             };
             json!({"name": network.name, "store": store, "subnetFile": network.subnet_file, "ipMasq": true})
         };
-        json!({"networks": NETWORKS.iter().map(network).collect::<Vec<_>>()})
+        json!({"overlays": NETWORKS.iter().map(network).collect::<Vec<_>>()})
     }
 
     /// Starts the agent on `node`. It has its leases when [`wait_for_leases`] returns.

@@ -218,8 +218,14 @@ impl Store {
     }
 }
 
+/// Whether a lease that its holder wants to renew is still the holder's: it has the same public address, or (when that is what has changed)
+/// the same data, in which the MAC of the holder's own device is.
 fn is_same_node(present: &FileLease, lease: &Lease) -> bool {
-    present.attributes.as_ref().is_some_and(|attributes| attributes.public_ip == lease.attributes.public_ip)
+    let ours = &lease.attributes;
+    let data = |attributes: &Attributes| attributes.backend_data.as_ref().map(|data| data.get().to_owned());
+    present.attributes.as_ref().is_some_and(|attributes| {
+        attributes.public_ip == ours.public_ip || (ours.backend_data.is_some() && data(attributes) == data(ours))
+    })
 }
 
 fn entry(lease: FileLease) -> Entry {
