@@ -3,6 +3,10 @@
 pub mod desired;
 pub mod device;
 pub mod diff;
+pub mod drift;
+pub mod lease;
+pub mod masquerade;
+pub mod network;
 pub mod reconcile;
 pub mod retry;
 pub mod underlay;

@@ -79,6 +79,14 @@ impl Reconciler {
         }
     }
 
+    /// Port of the socket changes are made through, by which their echo is told.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn port(&self) -> Result<u32, NetlinkError> {
+        self.vxlan.port()
+    }
+
     /// Sets this node's own subnet.
     pub fn set_own(&mut self, own: Option<Ipv4Net>) {
         self.own = own;

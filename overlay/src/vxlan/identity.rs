@@ -38,17 +38,17 @@ impl Identity {
         Identity { path: directory.join(format!("{vni}.mac")) }
     }
 
-    /// The MAC to use: the remembered one, else `found` (an existing device's), else `leased` (what our lease says), else a new random
-    /// one. Whichever it is, it is remembered. A damaged file counts as missing.
+    /// The MAC to use: the remembered one, else `found` (an existing device's), else a new random one. Whichever it is, it is
+    /// remembered. A damaged file counts as missing.
     ///
     /// # Errors
     /// When the file cannot be read or written: an address that will not survive is worse than none.
-    pub fn choose(&self, found: Option<Mac>, leased: Option<Mac>) -> Result<Mac, IdentityError> {
+    pub fn choose(&self, found: Option<Mac>) -> Result<Mac, IdentityError> {
         if let Some(mac) = self.read()? {
             return Ok(mac);
         }
         let usable = |mac: &Mac| mac.is_unicast() && *mac != Mac::default();
-        let mac = match found.filter(usable).or(leased.filter(usable)) {
+        let mac = match found.filter(usable) {
             Some(mac) => mac,
             None => random().map_err(IdentityError::Random)?,
         };
@@ -91,24 +91,22 @@ mod tests {
     use super::*;
 
     const FOUND: Mac = Mac([2, 0, 0, 0, 0, 1]);
-    const LEASED: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
     #[test]
     fn the_first_choice_stays() {
         let directory = tempfile::tempdir().unwrap();
         let identity = Identity::new(&directory.path().join("overlay"), 1);
-        let first = identity.choose(None, None).unwrap();
+        let first = identity.choose(None).unwrap();
         assert!(first.is_unicast());
-        assert_eq!(identity.choose(Some(FOUND), Some(LEASED)).unwrap(), first);
-        assert_ne!(Identity::new(directory.path(), 2).choose(None, None).unwrap(), first);
+        assert_eq!(identity.choose(Some(FOUND)).unwrap(), first);
+        assert_ne!(Identity::new(directory.path(), 2).choose(None).unwrap(), first);
     }
 
     #[test]
-    fn an_existing_device_comes_before_the_lease() {
+    fn the_mac_of_an_existing_device_is_taken_over() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(Identity::new(directory.path(), 1).choose(Some(FOUND), Some(LEASED)).unwrap(), FOUND);
-        assert_eq!(Identity::new(directory.path(), 2).choose(None, Some(LEASED)).unwrap(), LEASED);
-        assert_eq!(Identity::new(directory.path(), 3).choose(Some(Mac::default()), Some(LEASED)).unwrap(), LEASED);
+        assert_eq!(Identity::new(directory.path(), 1).choose(Some(FOUND)).unwrap(), FOUND);
+        assert_ne!(Identity::new(directory.path(), 3).choose(Some(Mac::default())).unwrap(), Mac::default());
     }
 
     #[test]
@@ -116,7 +114,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("1.mac"), "half a ma").unwrap();
         let identity = Identity::new(directory.path(), 1);
-        assert_eq!(identity.choose(Some(FOUND), None).unwrap(), FOUND);
-        assert_eq!(identity.choose(None, None).unwrap(), FOUND);
+        assert_eq!(identity.choose(Some(FOUND)).unwrap(), FOUND);
+        assert_eq!(identity.choose(None).unwrap(), FOUND);
     }
 }

@@ -171,5 +171,5 @@ impl Vxlan {
 
 /// The device's own IPv6 link must not take routes from whoever answers on the overlay. Without IPv6 there is nothing to switch off.
 fn refuse_router_advertisements(name: &str) {
-    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0");
+    let _without_ipv6 = net::sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0");
 }
