@@ -1,9 +1,11 @@
 //! The meta-plugin: everything that decides. The binary is a table of contents over these modules; tests call them.
 
+pub mod agent;
 pub mod chain;
 pub mod check;
 pub mod config;
 pub mod default_route;
+pub mod flanneld;
 pub mod gc;
 pub mod handle;
 pub mod inspect;
@@ -14,6 +16,7 @@ pub mod lock;
 pub mod log;
 pub mod network_status;
 pub mod node;
+pub mod overlay_init;
 pub mod plan_command;
 pub mod plugin;
 pub mod salvage;
