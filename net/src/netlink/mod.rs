@@ -13,6 +13,7 @@ mod notifications;
 mod reply;
 mod socket;
 
+pub(crate) use atomic::AtomicFailure;
 pub use batch::BatchFailure;
 pub use error::NetlinkError;
 pub use message::Message;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::encode::fingerprint;
 use super::error::Error;
-use super::model::{Base, Change, DataType, Element, Rule, Table, Transaction, Value};
+use super::model::{Base, Change, Rule, Table, Transaction};
 use super::read::{ElementState, TableState};
+use super::set::{DataType, Element, Value};
 use super::socket::Socket;
 
 /// What a table should hold after a transaction that says all about what it touches.

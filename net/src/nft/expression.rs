@@ -8,7 +8,8 @@ use super::abi::{
     NF_ACCEPT, NF_DROP, NFT_GOTO, NFT_JUMP, NFT_RETURN, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM,
     NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
-use super::model::{Family, Value};
+use super::model::Family;
+use super::set::Value;
 use super::statement::{ConnectionState, Field, Statement, Verdict};
 use super::wire::Writer;
 

@@ -16,6 +16,7 @@ mod model;
 mod monitor;
 mod read;
 pub mod rulesets;
+mod set;
 mod socket;
 mod statement;
 mod text;
@@ -23,10 +24,9 @@ mod value;
 pub(crate) mod wire;
 
 pub use error::Error;
-pub use model::{
-    Base, Change, Data, DataType, Element, Family, Hook, Kind, Policy, Rule, Set, Table, Transaction, Value,
-};
+pub use model::{Base, Change, Existing, Family, Hook, Kind, Policy, Rule, Table, Transaction};
 pub use monitor::{Event, Monitor};
 pub use read::{ChainState, ElementState, RuleState, SetState, TableState};
+pub use set::{Data, DataType, Element, Set, Value};
 pub use socket::Socket;
 pub use statement::{ConnectionState, Field, Statement, Verdict};

@@ -1,13 +1,13 @@
-//! The data model: tables, chains, sets, and what can be done to them.
+//! The data model: tables, chains, rules, and what can be done to them.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::statement::{Statement, Verdict};
+use super::set::{Element, Set, Value};
+use super::statement::Statement;
 
 /// Changes to the ruleset that the kernel takes as a whole or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,9 +122,9 @@ pub enum Change {
         /// The element.
         #[serde(flatten)]
         element: Element,
-        /// An element with this key must not be there yet (`EEXIST`). Without this, only one with other data is refused.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        exclusive: bool,
+        /// What becomes of an element that has this key already.
+        #[serde(default, skip_serializing_if = "Existing::is_kept")]
+        existing: Existing,
     },
     /// The element goes.
     DeleteElement {
@@ -138,6 +138,25 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         missing_ok: bool,
     },
+}
+
+/// What becomes of an element that is in the way of a new one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Existing {
+    /// It stays as it is, its comment included; one with other data is refused as a conflict.
+    #[default]
+    Kept,
+    /// It is refused as a conflict, even if it is the same.
+    Refused,
+    /// It goes, whatever it holds, and the new one comes in the same moment.
+    Replaced,
+}
+
+impl Existing {
+    const fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept)
+    }
 }
 
 /// A table's family and name; as text `ip plexus`.
@@ -225,100 +244,6 @@ pub struct Rule {
     /// Who it belongs to or what it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-}
-
-/// A set, or a map when its elements carry data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Set {
-    /// Name.
-    pub name: String,
-    /// Type of the keys; more than one is a concatenation.
-    pub key: Vec<DataType>,
-    /// What the elements carry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Data<DataType>>,
-    /// Keys may be networks and ranges.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub interval: bool,
-    /// Who it belongs to or what it is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-}
-
-/// An element of a set or map.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Element {
-    /// Key, one value for each part of the set's key.
-    pub key: Vec<Value>,
-    /// What the key leads to, in a map.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Data<Value, Verdict>>,
-    /// Who it belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-}
-
-/// What the elements of a map carry: as type of a map, or as data of an element.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Data<V, D = ()> {
-    /// What to do with the packet.
-    Verdict(D),
-    /// Values; more than one is a concatenation.
-    Values(Vec<V>),
-}
-
-/// Type of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DataType {
-    /// IPv4 address.
-    Ipv4Addr,
-    /// IPv6 address.
-    Ipv6Addr,
-    /// IP protocol number.
-    InetProto,
-    /// Port of TCP, UDP or SCTP.
-    InetService,
-    /// Interface name.
-    Ifname,
-    /// Packet mark.
-    Mark,
-}
-
-/// A value that packets are compared with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Value {
-    /// An address.
-    Address(IpAddr),
-    /// All addresses of a network. As the key of an element the set must hold intervals.
-    Network(IpNet),
-    /// An IP protocol number.
-    Protocol(u8),
-    /// A port.
-    Port(u16),
-    /// Ports from the first to the last. As the key of an element the set must hold intervals.
-    Ports(u16, u16),
-    /// An interface name; in a rule it may end in `*` for all that begin like it.
-    Interface(String),
-    /// A packet mark.
-    Mark(u32),
-}
-
-impl Value {
-    /// Type of the value.
-    #[must_use]
-    pub const fn data_type(&self) -> DataType {
-        match self {
-            Self::Address(IpAddr::V4(_)) | Self::Network(IpNet::V4(_)) => DataType::Ipv4Addr,
-            Self::Address(IpAddr::V6(_)) | Self::Network(IpNet::V6(_)) => DataType::Ipv6Addr,
-            Self::Protocol(_) => DataType::InetProto,
-            Self::Port(_) | Self::Ports(..) => DataType::InetService,
-            Self::Interface(_) => DataType::Ifname,
-            Self::Mark(_) => DataType::Mark,
-        }
-    }
 }
 
 impl Change {
@@ -442,6 +367,7 @@ impl FromStr for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nft::{Data, Verdict};
 
     #[test]
     fn a_table_is_written_as_its_family_and_name() {
@@ -466,8 +392,8 @@ mod tests {
         let transaction = Transaction::from(vec![
             Change::AddTable { table: table.clone(), comment: None },
             Change::AddRule { table: table.clone(), chain: "c".into(), rule },
-            Change::AddElement { table: table.clone(), set: "m".into(), element, exclusive: true },
-            Change::AddElement { table: table.clone(), set: "v".into(), element: jump, exclusive: false },
+            Change::AddElement { table: table.clone(), set: "m".into(), element, existing: Existing::Refused },
+            Change::AddElement { table: table.clone(), set: "v".into(), element: jump, existing: Existing::Kept },
             Change::DeleteElement { table, set: "m".into(), key, missing_ok: true },
         ]);
         let text = serde_json::to_string(&transaction).unwrap();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::model::{DataType, Value};
+use super::set::{DataType, Value};
 
 /// One statement of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::model::{Base, Change, Data, DataType, Element, Hook, Kind, Policy, Rule, Set, Transaction, Value};
+use super::model::{Base, Change, Existing, Hook, Kind, Policy, Rule, Transaction};
+use super::set::{Data, DataType, Element, Set, Value};
 use super::statement::{ConnectionState, Field, Statement, Verdict};
 
 impl Transaction {
@@ -40,8 +41,11 @@ impl Display for Change {
             }
             Self::FlushSet { table, set } => write!(f, "flush set {table} {set}"),
             Self::DeleteSet { table, set, .. } => write!(f, "{delete} set {table} {set}"),
-            Self::AddElement { table, set, element, exclusive } => {
-                let word = if *exclusive { "create" } else { "add" };
+            Self::AddElement { table, set, element, existing } => {
+                if *existing == Existing::Replaced {
+                    writeln!(f, "destroy element {table} {set} {{ {} }}", Joined(&element.key))?;
+                }
+                let word = if *existing == Existing::Refused { "create" } else { "add" };
                 write!(f, "{word} element {table} {set} {{ {element} }}")
             }
             Self::DeleteElement { table, set, key, .. } => {

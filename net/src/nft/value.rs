@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::model::{DataType, Value};
+use super::set::{DataType, Value};
 use super::wire::text;
 
 /// Length of an interface name in registers and sets (`IFNAMSIZ`), in bytes.

@@ -6,7 +6,9 @@ use std::os::fd::AsFd;
 use net::nft::rulesets::flannel::{Network, Wanted};
 use net::nft::rulesets::hostports::{HostPort, Masquerade};
 use net::nft::rulesets::{flannel, hostports, masquerade, node_table};
-use net::nft::{Change, Element, Event, Family, Field, Monitor, Rule, Socket, Statement, Table, Transaction, Value};
+use net::nft::{
+    Change, Element, Event, Existing, Family, Field, Monitor, Rule, Socket, Statement, Table, Transaction, Value,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::common::on_a_node;
@@ -66,7 +68,7 @@ fn what_cannot_be_encoded_is_refused_before_anything_is_sent() {
         for change in [
             Change::AddTable { table: Table::new(Family::Ip, "a b"), comment: None },
             Change::AddTable { table: table.clone(), comment: Some("x".repeat(300)) },
-            Change::AddElement { table: table.clone(), set: "s".into(), element: quoted, exclusive: false },
+            Change::AddElement { table: table.clone(), set: "s".into(), element: quoted, existing: Existing::Kept },
             with(vec![Statement::from("fd00::/8".parse().unwrap())]),
             with(vec![other]),
             with(vec![Statement::accept(); 200]),
@@ -149,6 +151,32 @@ fn a_host_port_that_is_taken_is_a_conflict_and_its_owner_is_known() {
         socket.commit(&hostports::remove(&[first])).unwrap();
         assert_eq!(elements(&mut socket), 0);
         socket.commit(&hostports::add(&[second], "second/eth0")).unwrap();
+    });
+}
+
+#[test]
+fn an_element_left_over_by_an_earlier_owner_is_replaced() {
+    on_a_node(|| {
+        let mut socket = Socket::open().unwrap();
+        let table = node_table(ANY);
+        let owner = |socket: &mut Socket, number| {
+            socket.owner(&table, &masquerade::chain(subnet()), &[Value::Address(pod(number))]).unwrap()
+        };
+        let add = |numbers: &[u16], owner: &str| {
+            let add = |number: &u16| masquerade::add_pod(pod(*number), subnet(), owner);
+            numbers.iter().map(add).fold(Transaction::default(), Transaction::then)
+        };
+        socket.commit(&masquerade::base(subnet()).then(add(&[1, 2], "earlier/eth0"))).unwrap();
+        // The third is new, the second is there twice: once from before, once from this very transaction.
+        socket.commit(&add(&[2, 3, 2], "later/eth0")).unwrap();
+        let owners = [1, 2, 3].map(|number| owner(&mut socket, number).unwrap());
+        assert_eq!(owners, ["earlier/eth0", "later/eth0", "later/eth0"]);
+
+        let mut refused = add(&[1], "third/eth0");
+        refused = refused.then(vec![Change::FlushChain { table: table.clone(), chain: "missing".into() }].into());
+        assert_eq!(socket.commit(&refused).unwrap_err().position, Some(1));
+        assert_eq!(owner(&mut socket, 1).unwrap(), "earlier/eth0");
+        assert_eq!(elements(&mut socket), 3);
     });
 }
 

@@ -3,6 +3,7 @@
 use super::errors::StepError;
 use super::site::Site;
 use crate::conntrack::{self, Connections};
+use crate::nft::rulesets::owner_comment;
 use crate::nft::{self, Change, Family, Transaction};
 
 /// Commits a transaction. When what it builds on is missing, its foundation is laid and it is committed once more: the first
@@ -31,7 +32,7 @@ pub(super) fn commit_own(site: &mut Site, transaction: &Transaction, owner: Opti
     for change in &transaction.changes {
         let is_ours = match change {
             Change::DeleteElement { table, set, key, .. } => match socket.owner(table, set, key) {
-                Ok(comment) => comment.as_deref() == Some(owner),
+                Ok(comment) => comment.as_deref() == Some(owner_comment(owner)),
                 Err(error) if error.is_missing() => false,
                 Err(error) => return Err(error.into()),
             },

@@ -66,8 +66,7 @@ pub fn remove(name: &str) -> Transaction {
 /// The table of the network `name`. A name that nft's syntax does not take as it is gets a hash at its end.
 #[must_use]
 pub fn table(name: &str, family: Family) -> Table {
-    const LONGEST: usize = 64;
-    let plain: String = ascii(name).chars().take(LONGEST).collect();
+    let plain = ascii(name);
     if plain == name {
         return Table::new(family, format!("plexus-{name}"));
     }
@@ -75,10 +74,11 @@ pub fn table(name: &str, family: Family) -> Table {
     Table::new(family, format!("plexus-{plain}-{hash:08x}"))
 }
 
-/// The name with `_` for everything but letters, digits, `-`, `_` and `.`.
+/// The beginning of the name, with `_` for everything but letters, digits, `-`, `_` and `.`.
 fn ascii(name: &str) -> String {
+    const LONGEST: usize = 64;
     let ordinary = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    name.chars().map(|c| if ordinary(c) { c } else { '_' }).collect()
+    name.chars().take(LONGEST).map(|c| if ordinary(c) { c } else { '_' }).collect()
 }
 
 fn masquerade_rules(Network { network, subnet }: Network) -> Vec<Rule> {

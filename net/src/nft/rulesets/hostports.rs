@@ -12,9 +12,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PRIORITY_DESTINATION_NAT, PRIORITY_SOURCE_NAT, address_type, chain_with, nat_chain, network_name, node_table, rule,
+    PRIORITY_DESTINATION_NAT, PRIORITY_SOURCE_NAT, address_type, chain_with, nat_chain, network_name, node_table,
+    owner_comment, rule,
 };
-use crate::nft::model::{Change, Data, DataType, Element, Hook, Rule, Set, Table, Transaction, Value};
+use crate::nft::model::{Change, Existing, Hook, Rule, Table, Transaction};
+use crate::nft::set::{Data, DataType, Element, Set, Value};
 use crate::nft::statement::{Field, Statement, Verdict};
 
 /// Map from protocol and port to pod address and port, for every address of the node.
@@ -81,22 +83,31 @@ pub fn chain(subnet: IpNet) -> String {
     network_name("hostports", subnet)
 }
 
-/// The mappings exist. `comment` says who the pod is. A mapping whose host address is of the other version of IP is left out.
+/// The mappings exist. `owner` says who the pod is, see [`owner_comment`]. A mapping whose host address is of the other version of
+/// IP is left out.
 ///
 /// A port that is taken is refused with a [conflict](crate::nft::Error::is_conflict); nothing was added then.
 #[must_use]
-pub fn add(mappings: &[HostPort], comment: &str) -> Transaction {
-    let comment = Some(comment.to_owned());
+pub fn add(mappings: &[HostPort], owner: &str) -> Transaction {
+    let comment = Some(owner_comment(owner).to_owned());
     let mut changes = Vec::new();
     for (mapping, (map, key)) in mappings.iter().filter_map(|mapping| Some((mapping, mapping.entry()?))) {
         let table = node_table(mapping.pod.addr());
         let data = vec![Value::Address(mapping.pod.addr()), Value::Port(mapping.pod_port)];
         let element = Element { key, data: Some(Data::Values(data)), comment: comment.clone() };
-        changes.push(Change::AddElement { table: table.clone(), set: map.to_owned(), element, exclusive: true });
+        changes.push(Change::AddElement {
+            table: table.clone(),
+            set: map.to_owned(),
+            element,
+            existing: Existing::Refused,
+        });
         if let Some((set, key)) = mapping.masquerade_entry() {
-            // Not exclusive: the same port of two host addresses may lead to one pod.
+            // Nobody else can have it, so one that is there is left over. Two host addresses may share it.
             let element = Element { key, data: None, comment: comment.clone() };
-            changes.push(Change::AddElement { table, set, element, exclusive: false });
+            let change = Change::AddElement { table, set, element, existing: Existing::Replaced };
+            if !changes.contains(&change) {
+                changes.push(change);
+            }
         }
     }
     changes.into()
@@ -218,6 +229,7 @@ mod tests {
         assert_eq!(
             add(&[mapping(None, Masquerade::Neighbours)], "cid/eth0").to_text(),
             "create element ip plexus hostports { tcp . 8080 comment \"cid/eth0\" : 10.42.1.9 . 80 }\n\
+             destroy element ip plexus hostports-10.42.1.0-24 { 10.42.1.9 . tcp . 8080 }\n\
              add element ip plexus hostports-10.42.1.0-24 { 10.42.1.9 . tcp . 8080 comment \"cid/eth0\" }\n"
         );
         assert_eq!(

@@ -6,8 +6,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{PRIORITY_SOURCE_NAT, address_type, chain_with, multicast, nat_chain, network_name, node_table, rule};
-use crate::nft::model::{Change, Element, Hook, Set, Transaction, Value};
+use super::{
+    PRIORITY_SOURCE_NAT, address_type, chain_with, multicast, nat_chain, network_name, node_table, owner_comment, rule,
+};
+use crate::nft::model::{Change, Existing, Hook, Transaction};
+use crate::nft::set::{Element, Set, Value};
 use crate::nft::statement::{Field, Statement};
 
 /// What a subnet needs before pods can be added: missing parts are made, present ones put right, and its pods stay.
@@ -38,14 +41,16 @@ pub fn base(subnet: IpNet) -> Transaction {
     changes.into()
 }
 
-/// The pod's connections out of the subnet are masqueraded. There already is fine.
+/// The pod's connections out of the subnet are masqueraded. An element that was left over by an earlier owner of the address is
+/// replaced.
 ///
-/// `comment` says who the pod is, for garbage collection; an element that was there already keeps its own.
+/// `owner` says who the pod is, see [`owner_comment`].
 #[must_use]
-pub fn add_pod(address: IpAddr, subnet: IpNet, comment: &str) -> Transaction {
-    let element = Element { key: vec![Value::Address(address)], data: None, comment: Some(comment.to_owned()) };
+pub fn add_pod(address: IpAddr, subnet: IpNet, owner: &str) -> Transaction {
+    let element =
+        Element { key: vec![Value::Address(address)], data: None, comment: Some(owner_comment(owner).to_owned()) };
     let (table, set) = (node_table(address), chain(subnet));
-    vec![Change::AddElement { table, set, element, exclusive: false }].into()
+    vec![Change::AddElement { table, set, element, existing: Existing::Replaced }].into()
 }
 
 /// The pod's connections are masqueraded no longer. Missing is fine.
@@ -97,7 +102,8 @@ add rule ip plexus masquerade-10.42.1.0-24 ip saddr @masquerade-10.42.1.0-24 ip 
         let (address, subnet) = ("10.42.1.9".parse().unwrap(), "10.42.1.0/24".parse().unwrap());
         assert_eq!(
             add_pod(address, subnet, "cid/eth0").to_text(),
-            "add element ip plexus masquerade-10.42.1.0-24 { 10.42.1.9 comment \"cid/eth0\" }\n"
+            "destroy element ip plexus masquerade-10.42.1.0-24 { 10.42.1.9 }\n\
+             add element ip plexus masquerade-10.42.1.0-24 { 10.42.1.9 comment \"cid/eth0\" }\n"
         );
         assert_eq!(
             remove_pod(address, subnet).to_text(),

@@ -2,7 +2,8 @@
 
 use super::abi::*;
 use super::expression::{Expressions, encode_verdict};
-use super::model::{Base, Change, Data, DataType, Element, Family, Hook, Policy, Rule, Set, Table, Value};
+use super::model::{Base, Change, Existing, Family, Hook, Policy, Rule, Table};
+use super::set::{Data, DataType, Element, Set, Value};
 use super::value::{concatenated, successor};
 use super::wire::Writer;
 use crate::netlink::Message;
@@ -14,7 +15,7 @@ const NLM_F_APPEND: u16 = 0x800;
 /// Longest name of a table, chain or set (`NFT_NAME_MAXLEN` with its zero byte).
 const LONGEST_NAME: usize = 255;
 /// Longest comment; the kernel keeps 256 bytes of user data, in which a rule's fingerprint has to fit too.
-const LONGEST_COMMENT: usize = 240;
+pub(super) const LONGEST_COMMENT: usize = 240;
 /// Longest log prefix (`NF_LOG_PREFIXLEN` with its zero byte).
 const LONGEST_PREFIX: usize = 127;
 /// Most expressions in a rule (`NFT_RULE_MAXEXPRS`); a statement is one at least.
@@ -103,10 +104,10 @@ impl Change {
                 put_names(&mut body, (NFTA_SET_ELEM_LIST_TABLE, table), (NFTA_SET_ELEM_LIST_SET, set))?;
                 (NFT_MSG_DELSETELEM, 0)
             }
-            Self::AddElement { set, element, exclusive, .. } => {
+            Self::AddElement { set, element, existing, .. } => {
                 put_names(&mut body, (NFTA_SET_ELEM_LIST_TABLE, table), (NFTA_SET_ELEM_LIST_SET, set))?;
                 put_element(&mut body, &element.key, Some(element))?;
-                (NFT_MSG_NEWSETELEM, NLM_F_CREATE | if *exclusive { NLM_F_EXCL } else { 0 })
+                (NFT_MSG_NEWSETELEM, NLM_F_CREATE | if *existing == Existing::Kept { 0 } else { NLM_F_EXCL })
             }
             Self::DeleteElement { set, key, .. } => {
                 put_names(&mut body, (NFTA_SET_ELEM_LIST_TABLE, table), (NFTA_SET_ELEM_LIST_SET, set))?;
@@ -325,3 +326,6 @@ fn comment_bytes(kind: u8, comment: Option<&str>) -> Result<Vec<u8>, String> {
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
