@@ -70,11 +70,20 @@ impl Response {
         )
     }
 
+    /// The `Status` object of a server that has another object by that name, with this UID.
+    pub(super) fn conflict(uid: &str) -> Self {
+        let message = format!("the UID in the precondition is not the UID in record: {uid}");
+        Self::json(
+            409,
+            &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Conflict", "code": 409, "message": message}),
+        )
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
         let head = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             self.status,
-            if self.status < 400 { "OK" } else { "Not Found" },
+            if self.status < 400 { "OK" } else { "Refused" },
             self.body.len()
         );
         [head.as_bytes(), self.body.as_bytes()].concat()

@@ -33,6 +33,7 @@ struct Shared {
     objects: Mutex<Objects>,
     seen: Mutex<Seen>,
     delay: Mutex<Duration>,
+    prepared: Mutex<Option<Response>>,
 }
 
 /// What the server was asked since the last look.
@@ -100,6 +101,11 @@ impl FakeApi {
         std::mem::take(&mut *lock(&self.shared.seen))
     }
 
+    /// Answer the next request with this, whatever it is.
+    pub fn refuse_next(&self, status: u16, body: &Value) {
+        *lock(&self.shared.prepared) = Some(Response::json(status, body));
+    }
+
     /// Answer everything this much later, as a server does that is not on the same machine.
     pub fn set_delay(&self, delay: Duration) {
         *lock(&self.shared.delay) = delay;
@@ -135,7 +141,8 @@ fn answer_all(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     while let Some(request) = Request::read(&mut stream)? {
         lock(&shared.seen).requests.push(format!("{} {}", request.method, request.path));
         thread::sleep(*lock(&shared.delay));
-        let response = answer(&request, &mut lock(&shared.objects));
+        let prepared = lock(&shared.prepared).take();
+        let response = prepared.unwrap_or_else(|| answer(&request, &mut lock(&shared.objects)));
         stream.get_mut().write_all(&response.bytes())?;
         stream.get_mut().flush()?;
     }
@@ -152,7 +159,10 @@ fn answer(request: &Request, objects: &mut Objects) -> Response {
         ("GET", name) => objects.get(&target.collection, &target.namespace, name),
         ("POST", _) => return Response::json(201, &objects.create(&target, body)),
         ("PUT", _) => objects.replace(&target, body),
-        ("PATCH", _) => objects.merge(&target, &body),
+        ("PATCH", _) => match objects.merge(&target, &body) {
+            Ok(object) => object,
+            Err(uid) => return Response::conflict(&uid),
+        },
         ("DELETE", name) => objects
             .remove(&target.collection, &target.namespace, name)
             .then(|| serde_json::json!({"kind": "Status", "status": "Success"})),

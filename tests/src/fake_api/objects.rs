@@ -85,11 +85,20 @@ impl Objects {
     }
 
     /// PATCH as RFC 7396 merges; `None` if there is no such object.
-    pub(super) fn merge(&mut self, target: &Target, patch: &Value) -> Option<Value> {
+    ///
+    /// # Errors
+    /// The object's own UID, when the patch holds another one: then it is meant for another object.
+    pub(super) fn merge(&mut self, target: &Target, patch: &Value) -> Result<Option<Value>, String> {
         let key = target.key();
-        let mut object = self.objects.get(&key)?.clone();
+        let Some(mut object) = self.objects.get(&key).cloned() else { return Ok(None) };
+        let uid = |value: &Value| value.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
+        if let (Some(own), Some(meant)) = (uid(&object), uid(patch))
+            && own != meant
+        {
+            return Err(own);
+        }
         merge(&mut object, patch);
-        Some(self.store(key, object))
+        Ok(Some(self.store(key, object)))
     }
 
     pub(super) fn remove(&mut self, collection: &str, namespace: &str, name: &str) -> bool {
