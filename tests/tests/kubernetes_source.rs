@@ -1,6 +1,14 @@
 //! Pods and NADs from an API server, against one that stands in: what is asked, over how many connections, and what
 //! becomes of every answer it can give.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that cannot go on is a failed test"
+)]
+
 use plexus::source::kubernetes::{Access, Kubernetes};
 use plexus::source::{PodKey, Source, SourceError};
 use plexus_tests::fake_api::{Certificate, FakeApi};
