@@ -12,8 +12,9 @@ use crate::runtime::Verb;
 use crate::{Daemon, Lab, Node, Pod, Runtime, Snapshot, command, inspect, program};
 
 const CONF: &str = include_str!("../../samples/article/plexus.conf");
-const DEFINITION: &str = include_str!("../../samples/article/network.yaml");
-const PODS: &str = include_str!("../../samples/article/pods.yaml");
+const DEFINITION: &str = include_str!("../../samples/article/nad-flannel.2.yaml");
+const FIRST_POD: &str = include_str!("../../samples/article/overlay1pod.yaml");
+const SECOND_POD: &str = include_str!("../../samples/article/overlay2pod.yaml");
 
 /// The article's pods, and how many networks each is on.
 const NAMES: [(&str, usize); 2] = [("overlay1pod", 1), ("overlay2pod", 2)];
@@ -98,13 +99,15 @@ fn subnet(node: &Node, path: &str) -> Result<String> {
 fn configuration(report: &Report, lab: &Lab) -> Result<Value> {
     let directory = lab.directory().join("manifests");
     std::fs::create_dir_all(&directory).context("make the directory of manifests")?;
-    for (name, text) in [("network.yaml", DEFINITION), ("pods.yaml", PODS)] {
+    let manifests =
+        [("nad-flannel.2.yaml", DEFINITION), ("overlay1pod.yaml", FIRST_POD), ("overlay2pod.yaml", SECOND_POD)];
+    for (name, text) in manifests {
         std::fs::write(directory.join(name), text).with_context(|| format!("write {name}"))?;
     }
     report.section("The second network's definition, and what the second pod says");
-    report.output("cat network.yaml", DEFINITION);
-    let annotations: Vec<_> = PODS.lines().skip_while(|line| !line.contains("overlay2pod")).take(5).collect();
-    report.output("grep -A4 overlay2pod pods.yaml", &annotations.join("\n"));
+    report.output("cat nad-flannel.2.yaml", DEFINITION);
+    let annotations: Vec<_> = SECOND_POD.lines().skip_while(|line| !line.contains("metadata")).take(5).collect();
+    report.output("grep -A4 metadata overlay2pod.yaml", &annotations.join("\n"));
     let conf = serde_json::from_str(CONF).context("read the sample configuration")?;
     Ok(standalone(conf, &directory.to_string_lossy()))
 }

@@ -32,7 +32,7 @@ pub struct Network {
 pub const NETWORKS: [Network; 2] = [
     Network {
         name: "flannel.1",
-        config: include_str!("../../samples/article/flannel.1.json"),
+        config: include_str!("../../samples/article/net-conf-1.json"),
         subnet_file: "/run/flannel/subnet.env",
         prefix: "/coreos.com/network",
         bridge: "kbr0",
@@ -40,7 +40,7 @@ pub const NETWORKS: [Network; 2] = [
     },
     Network {
         name: "flannel.2",
-        config: include_str!("../../samples/article/flannel.2.json"),
+        config: include_str!("../../samples/article/net-conf-2.json"),
         subnet_file: "/run/flannel/flannel2.env",
         prefix: "/coreos.com/network2",
         bridge: "kbr1",

@@ -123,13 +123,13 @@ mod tests {
     fn a_trial_needs_a_configuration_and_a_pod() {
         let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/article");
         let given = format!(
-            "--conf {samples}/plexus.conf --nad {samples}/network.yaml --pod {samples}/pods.yaml --nodes 3 -- ip -4 addr"
+            "--conf {samples}/plexus.conf --nad {samples}/nad-flannel.2.yaml --pod {samples}/overlay2pod.yaml --nodes 3 -- ip -4 addr"
         );
         let options = try_options(words(&given)).unwrap();
         assert_eq!(options.nodes, 3);
         assert_eq!(options.pods, [("default".into(), "overlay1pod".into()), ("default".into(), "overlay2pod".into())]);
         assert_eq!(options.command, ["ip", "-4", "addr"]);
         assert!(try_options(words(&format!("--conf {samples}/plexus.conf"))).is_err());
-        assert!(try_options(words(&format!("--pod {samples}/pods.yaml"))).is_err());
+        assert!(try_options(words(&format!("--pod {samples}/overlay2pod.yaml"))).is_err());
     }
 }

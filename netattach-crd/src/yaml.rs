@@ -49,7 +49,8 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Value>, SyntaxError> {
 }
 
 fn read(text: &str) -> Result<Vec<Value>, (usize, serde_saphyr::Error)> {
-    let options = serde_saphyr::options! { with_snippet: false };
+    // a node called "n" or an annotation "on" is a string, as in YAML 1.2
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     let mut documents = Vec::new();
     let mut bytes = text.as_bytes();
     for document in serde_saphyr::read_with_options(&mut bytes, options) {
@@ -87,6 +88,12 @@ mod tests {
         let text = "spec:\n  config: '{\n  \"a\": 1,\n\n\"b\": 2\n  }'\n  c: \"x\n  y\"\nd: e\n";
         let documents = documents(text).unwrap();
         assert_eq!(documents, [json!({"spec": {"config": "{ \"a\": 1,\n\"b\": 2 }", "c": "x y"}, "d": "e"})]);
+    }
+
+    #[test]
+    fn only_true_and_false_are_booleans() {
+        let documents = documents("[n, on, yes, true]").unwrap();
+        assert_eq!(documents, [json!(["n", "on", "yes", true])]);
     }
 
     #[test]
