@@ -17,8 +17,14 @@ fn main() -> ExitCode {
             _ => plexus::plugin::run(&name),
         };
     }
+    if name == "flanneld" {
+        return finish(plexus::flanneld::run(arguments));
+    }
     let command = arguments.next().and_then(|command| command.into_string().ok()).unwrap_or_default();
     match command.as_str() {
+        "agent" => finish(plexus::agent::run(arguments)),
+        "flanneld" => finish(plexus::flanneld::run(arguments)),
+        "overlay" => finish(plexus::overlay_init::run(arguments)),
         "lab" => plexus::lab_command::run(arguments),
         "list" => plexus::inspect::list(arguments),
         "show" => plexus::inspect::show(arguments),
@@ -26,6 +32,14 @@ fn main() -> ExitCode {
         "help" | "--help" | "-h" => plexus::usage::help(),
         other => plexus::usage::unknown(other, &name),
     }
+}
+
+/// A failure is one line on stderr, with everything that led to it.
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("plexus: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 fn program_name(argument: Option<OsString>) -> String {
