@@ -11,6 +11,7 @@ mod node;
 mod options;
 mod order;
 mod report;
+mod routes;
 mod stats;
 mod subject;
 

@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) burst: u32,
     /// Numbers of leases.
     pub(crate) leases: Vec<u32>,
+    /// Runs with each number of leases; the median counts.
+    pub(crate) lease_rounds: u32,
     /// Who takes part.
     pub(crate) subjects: Vec<Kind>,
     /// Parts to run: `attach`, `leases`.
@@ -43,13 +45,15 @@ impl Options {
             pairs: 60,
             burst: 200,
             leases: vec![100, 1000, 5000, 10000],
+            lease_rounds: 3,
             subjects: Vec::new(),
             parts: Vec::new(),
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             if word == "--quick" {
-                (options.pods, options.pairs, options.burst, options.leases) = (vec![0, 100], 20, 64, vec![100, 1000]);
+                (options.pods, options.pairs, options.burst) = (vec![0, 100], 20, 64);
+                (options.leases, options.lease_rounds) = (vec![100, 1000], 1);
                 continue;
             }
             let value = words.next().with_context(|| format!("{word} needs a value; {USAGE}"))?;
