@@ -163,13 +163,17 @@ impl Journal {
         let io = |source| JournalError::Io { action: "write", path: path.clone(), source };
         let json = serde_json::to_string(entry).map_err(|error| io(io::Error::other(error)))?;
         let text = format!("{OPEN}{json}\n");
-        match net::file::replace_whole(&path, text.as_bytes(), 0o600) {
+        let (text, mode) = (text.as_bytes(), 0o600);
+        let written = match net::file::create_whole(&path, text, mode) {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
                 std::fs::create_dir_all(&self.directory).map_err(io)?;
-                net::file::replace_whole(&path, text.as_bytes(), 0o600).map_err(|error| io(error.source))
+                net::file::create_whole(&path, text, mode)
             }
-            other => other.map_err(|error| io(error.source)),
-        }
+            // an earlier form of the same entry, from before a foreign plugin was executed
+            Err(error) if error.exists() => net::file::replace_whole(&path, text, mode),
+            written => written,
+        };
+        written.map_err(|error| io(error.source))
     }
 
     /// Marks an entry as carried out.
@@ -192,7 +196,7 @@ impl Journal {
     /// A directory that cannot be written.
     pub fn remove(&self, key: &Key) -> Result<(), JournalError> {
         let path = self.path(key);
-        match net::file::remove(&path) {
+        match net::file::remove_replaced(&path) {
             Ok(_) => Ok(()),
             Err(error) => Err(JournalError::Io { action: "remove", path, source: error.source }),
         }

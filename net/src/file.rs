@@ -107,6 +107,24 @@ pub fn remove(path: &Path) -> Result<bool, FileError> {
     }
 }
 
+/// Removes a file and what a killed [`replace_whole`] may have left beside it; returns whether the file was there.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove_replaced(path: &Path) -> Result<bool, FileError> {
+    remove(&beside(path, "new"))?;
+    remove(path)
+}
+
+/// Overwrites a file where it is, creating it if need be. A killed writer may leave it empty: for hints that readers can do without.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn overwrite(path: &Path, contents: &[u8], mode: u32) -> Result<(), FileError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path);
+    file.and_then(|mut file| file.write_all(contents)).map_err(|source| FileError::new("write", path, source))
+}
+
 /// Creates the directory of a file with its parents.
 ///
 /// # Errors

@@ -237,7 +237,7 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         make_dirs: bool,
     },
-    /// The file has these contents, replaced as a whole.
+    /// The file has these contents, written in place: for hints that readers can do without, such as a cursor.
     WriteFile {
         /// Absolute path.
         path: String,

@@ -18,7 +18,7 @@ pub(super) fn perform(op: &Op) -> Result<(), StepError> {
                 created => created?,
             }
         }
-        Op::WriteFile { path, contents, mode } => file::replace_whole(Path::new(path), contents.as_bytes(), *mode)?,
+        Op::WriteFile { path, contents, mode } => file::overwrite(Path::new(path), contents.as_bytes(), *mode)?,
         Op::RemoveFile { path, only_if: Some(contents) } => {
             file::remove_if(Path::new(path), contents)?;
         }
