@@ -12,7 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 /// The product's default paths, which every node has to itself.
-const PRIVATE: [&str; 4] = ["/var/lib/cni", "/var/lib/plexus", "/etc/cni", "/opt/cni/bin"];
+const PRIVATE: [&str; 3] = ["/var/lib/cni", "/var/lib/plexus", "/etc/cni"];
 /// Where a directory is kept in sight after a node's own has been laid over it.
 const BENEATH: &str = "/run/plexus-lab";
 /// What the holder says when the namespaces are ready.
@@ -49,23 +49,18 @@ fn tmpfs(path: &Path) -> Result<()> {
 
 /// An empty directory of this mount namespace at `path`, without a trace in the machine's own file system.
 fn private_directory(path: &Path) -> Result<()> {
-    if !path.exists() {
-        let parent = path.parent().with_context(|| format!("{} has no parent", path.display()))?;
-        if parent.exists() {
-            cover(parent)?;
-        } else {
-            private_directory(parent)?;
-        }
-        std::fs::create_dir(path).with_context(|| format!("make {}", path.display()))?;
+    cover(path.parent().with_context(|| format!("{} has no parent", path.display()))?)?;
+    if path.is_symlink() {
+        std::fs::remove_file(path).with_context(|| format!("hide the machine's {}", path.display()))?;
     }
-    tmpfs(path)
+    std::fs::create_dir(path).with_context(|| format!("make {}", path.display()))
 }
 
 /// Lays a writable directory over `directory` that shows the same entries, as links to where the original stays in sight.
 fn cover(directory: &Path) -> Result<()> {
     let aside = Path::new(BENEATH).join(directory.to_string_lossy().trim_start_matches('/').replace('/', "-"));
     if aside.exists() {
-        return Ok(()); // it is writable already
+        return Ok(()); // for another directory beside this one
     }
     std::fs::create_dir_all(&aside).with_context(|| format!("make {}", aside.display()))?;
     mount(Some(directory), &aside, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)

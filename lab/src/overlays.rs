@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::certificates::Certificates;
 use crate::{Daemon, Etcd, Lab, Node};
 
 /// How long a node may take to get its leases on a loaded machine.
@@ -96,41 +97,43 @@ impl Store {
     /// # Errors
     /// When the command fails.
     pub fn init(&self, lab: &Lab, node: &Node, network: &Network) -> Result<String> {
-        let config = lab.directory().join(format!("{}.json", network.name));
-        std::fs::write(&config, network.config).with_context(|| format!("write {}", config.display()))?;
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let mut words = vec![text(lab.program()), "overlay".into(), "init".into(), "--config".into(), text(&config)];
+        let mut words = vec![path_text(lab.program())];
+        words.extend(["overlay", "init", "--config", network.config].map(str::to_owned));
         match self {
             Self::Directory(directory) => {
-                words.extend(["--store".into(), format!("file:{}", text(&directory.join(network.name)))]);
+                words.extend(["--store".into(), format!("file:{}", directory.join(network.name).display())])
             }
             Self::Etcd(etcd) => {
                 let tls = etcd.certificates();
-                let store = format!("etcd:{}", etcd.endpoints().join(","));
-                words.extend(["--store".into(), store, "--prefix".into(), network.prefix.into()]);
-                words.extend(["--ca".into(), text(&tls.ca), "--cert".into(), text(&tls.client)]);
-                words.extend(["--key".into(), text(&tls.client_key)]);
+                words.extend([
+                    "--store".into(),
+                    format!("etcd:{}", etcd.endpoints().join(",")),
+                    "--prefix".into(),
+                    network.prefix.into(),
+                ]);
+                for (option, file) in [("--ca", &tls.ca), ("--cert", &tls.client), ("--key", &tls.client_key)] {
+                    words.extend([option.into(), path_text(file)]);
+                }
             }
         }
         node.run(words)
     }
 
-    /// The agent's configuration for all networks.
+    /// The agent's configuration for all networks. JSON, which is YAML as well.
     #[must_use]
     pub fn agent_config(&self) -> Value {
-        let network = |network: &Network| {
+        let overlay = |network: &Network| {
             let store = match self {
                 Self::Directory(directory) => json!({"file": directory.join(network.name)}),
-                Self::Etcd(etcd) => json!({
-                    "etcd": {
-                        "endpoints": etcd.endpoints(), "prefix": network.prefix, "ca": etcd.certificates().ca,
-                        "cert": etcd.certificates().client, "key": etcd.certificates().client_key,
-                    }
-                }),
+                Self::Etcd(etcd) => {
+                    let Certificates { ca, client: cert, client_key: key, .. } = etcd.certificates();
+                    let (endpoints, prefix) = (etcd.endpoints(), network.prefix);
+                    json!({"etcd": {"endpoints": endpoints, "prefix": prefix, "ca": ca, "cert": cert, "key": key}})
+                }
             };
             json!({"name": network.name, "store": store, "subnetFile": network.subnet_file, "ipMasq": true})
         };
-        json!({"overlays": NETWORKS.iter().map(network).collect::<Vec<_>>()})
+        json!({"overlays": NETWORKS.iter().map(overlay).collect::<Vec<_>>()})
     }
 
     /// Starts the agent on `node`. It has its leases when [`wait_for_leases`] returns.
@@ -142,6 +145,10 @@ impl Store {
         node.write(path, &format!("{:#}\n", self.agent_config()))?;
         node.daemon([lab.program().as_os_str(), "agent".as_ref(), "--config".as_ref(), path.as_ref()])
     }
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// Waits until the agent has told plugins the subnets of all networks.

@@ -102,7 +102,14 @@ fn entry(kind: &str, line: &str) -> String {
     format!("{kind} {} ", words.join(" "))
 }
 
+/// Forwarding entries that somebody has made: neither learned nor those of a link's own multicast groups.
 fn is_fixed(line: &str) -> bool {
+    let first = line.get(..2).and_then(|octet| u8::from_str_radix(octet, 16).ok());
+    let is_multicast = first.is_some_and(|octet| octet & 1 == 1);
+    !is_multicast && is_permanent(line)
+}
+
+fn is_permanent(line: &str) -> bool {
     line.contains("permanent") || line.contains("static") || line.contains("dst ")
 }
 

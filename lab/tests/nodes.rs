@@ -25,7 +25,7 @@ fn nodes_reach_each_other_and_see_nothing_of_the_machine() {
 fn the_files_of_a_node_are_its_own() {
     let mut lab = new("files");
     let (one, two) = (lab.node("one").unwrap(), lab.node("two").unwrap());
-    for directory in ["/run/flannel", "/var/lib/cni", "/var/lib/plexus", "/etc/cni/net.d", "/opt/cni/bin"] {
+    for directory in ["/run/flannel", "/var/lib/cni", "/var/lib/plexus", "/etc/cni/net.d"] {
         let file = format!("{directory}/plexus-lab-test");
         one.write(&file, "one").unwrap();
         assert_eq!(one.run(["cat", &file]).unwrap(), "one");
@@ -60,6 +60,11 @@ fn a_reference_plugin_attaches_and_leaves_nothing() {
     assert!(inspect::ping_from(&node, &pod, "eth0", "10.9.8.1".parse().unwrap()));
     let during = node.snapshot().unwrap();
     assert!(!during.leftovers_since(&before, &["br-net"], &[&pod.container]).is_empty(), "the snapshot sees nothing");
+    for expected in
+        ["file /var/lib/cni/networks/net/10.9.8.2", "directory /var/lib/cni/networks/net", "link br-net kind bridge "]
+    {
+        assert!(during.lines().any(|line| line.starts_with(expected)), "{expected} is not in {during:#?}");
+    }
     runtime.del(&mut pod).unwrap();
     node.remove_sandbox(&pod).unwrap();
     let after = node.snapshot().unwrap();
