@@ -183,6 +183,13 @@ fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(lines in proptest::collection::vec("(FLANNEL_(NETWORK|SUBNET|MTU|IPMASQ|IPV6_SUBNET))?=?.{0,20}", 0..6)) {
+            let _ = lines.join("\n").parse::<SubnetEnv>();
+        }
+    }
+
     const V4: &str =
         "FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.15.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
 

@@ -261,6 +261,10 @@ fn settings_that_cannot_work_are_refused_at_once() {
 
     let none = EtcdSettings { endpoints: vec![" ".into()], ..EtcdSettings::default() };
     assert!(refused(none).contains("no endpoint given"));
+    let inside = EtcdSettings { prefix: "/coreos.com/network/subnets/mine".into(), ..EtcdSettings::default() };
+    assert!(refused(inside).contains("where another network would keep its leases"));
+    let named = EtcdSettings { endpoints: vec!["http://me:secret@127.0.0.1".into()], ..EtcdSettings::default() };
+    assert!(!refused(named).contains("secret"));
     let plain = EtcdSettings { ca_file: Some(file.clone()), ..EtcdSettings::default() };
     assert!(refused(plain).contains("http://127.0.0.1:4001 is not https"));
     assert!(refused(EtcdSettings { cert_file: Some(file.clone()), ..https() }).contains("key file"));

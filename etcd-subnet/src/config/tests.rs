@@ -1,6 +1,7 @@
 //! Cases of flannel's own configuration checks, written anew.
 
 use super::*;
+use proptest::prelude::*;
 
 fn pool(text: &str) -> Ipv4Pool {
     NetworkConfig::parse(text).unwrap().ipv4.unwrap()
@@ -107,5 +108,27 @@ fn only_subnets_of_the_pool_fit() {
         ("10.5.1.1/24", false),
     ] {
         assert_eq!(pool.fits(subnet.parse().unwrap()), fits, "{subnet}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in ".{0,200}") {
+        let _ = NetworkConfig::parse(&text);
+    }
+
+    #[test]
+    fn whatever_is_accepted_hands_out_subnets_of_the_network_only(
+        address in any::<u32>(), prefix in 8_u8..=32, len in proptest::option::of(0_u8..=32),
+    ) {
+        let len = len.map_or("null".into(), |len| len.to_string());
+        let text = format!(r#"{{"Network":"{}/{prefix}","SubnetLen":{len}}}"#, std::net::Ipv4Addr::from(address));
+        if let Ok(config) = NetworkConfig::parse(&text) {
+            let pool = config.ipv4.unwrap();
+            prop_assert!(pool.subnets().count() >= 3);
+            for subnet in pool.subnets().take(50).chain(pool.subnets().last()) {
+                prop_assert!(pool.fits(subnet) && pool.network.contains(&subnet), "{text}: {subnet}");
+            }
+        }
     }
 }

@@ -72,11 +72,19 @@ impl Inner {
         grant: i64,
     ) -> Result<Option<Own>, Error> {
         let name = self.keys.lease(key);
+        let value = attributes.to_json();
+        // the rule above all: what flanneld could not read back is not written
+        if Attributes::from_json(value.as_bytes()).ok().as_ref() != Some(attributes) {
+            return Err(Error::Settings {
+                store: format!("etcd key {name}"),
+                reason: "its value would be unreadable".into(),
+            });
+        }
         let compare = match seen {
             Some(version) => Compare::mod_revision(name.clone(), CompareOp::Equal, version),
             None => Compare::version(name.clone(), CompareOp::Equal, 0),
         };
-        let put = TxnOp::put(name, attributes.to_json(), Some(PutOptions::new().with_lease(grant)));
+        let put = TxnOp::put(name, value, Some(PutOptions::new().with_lease(grant)));
         let answer = self.txn(Txn::new().when([compare]).and_then([put])).await?;
         Ok(answer.succeeded().then(|| Own { key, version: revision(answer.header()), grant }))
     }

@@ -77,6 +77,10 @@ impl Connection {
         if endpoints.is_empty() {
             return Err(refuse("no endpoint given".into()));
         }
+        if endpoints.iter().any(|endpoint| endpoint.contains('@')) {
+            let reason = "an endpoint holds a user name, which belongs into its own setting".into();
+            return Err(Error::Settings { store: "etcd".into(), reason });
+        }
         if let Some(plain) = endpoints.iter().find(|endpoint| tls && !endpoint.starts_with("https://")) {
             return Err(refuse(format!("TLS files are given but endpoint {plain} is not https")));
         }

@@ -16,6 +16,12 @@ impl Keys {
         Self { prefix: format!("{root}{}", parts.join("/")) }
     }
 
+    /// Whether keys below this prefix could be taken for another network's leases: the configuration of a network at `/a/subnets/b`
+    /// is for flanneld a broken lease of a network at `/a`, and makes all of its nodes forget their peers.
+    pub(super) fn may_harm_another(&self) -> bool {
+        self.prefix.split('/').filter(|part| !part.is_empty()).skip(1).any(|part| part.starts_with("subnets"))
+    }
+
     /// The network's configuration.
     pub(super) fn config(&self) -> String {
         format!("{}/config", self.prefix)
@@ -54,6 +60,13 @@ mod tests {
         }
         assert_eq!(Keys::new("net").config(), "net/config");
         assert_eq!(Keys::new("/").config(), "/config");
+    }
+
+    #[test]
+    fn a_prefix_among_another_networks_leases_is_noticed() {
+        for (prefix, harms) in [("/a/subnets/b", true), ("/a/subnetsx", true), ("/subnets/b", false), ("/a/b", false)] {
+            assert_eq!(Keys::new(prefix).may_harm_another(), harms, "{prefix}");
+        }
     }
 
     #[test]

@@ -56,9 +56,14 @@ impl EtcdManager {
     /// A manager by these settings. Does not connect yet.
     ///
     /// # Errors
-    /// [`Error::Settings`]: no usable endpoint, TLS files that cannot be read or do not belong together.
+    /// [`Error::Settings`]: no usable endpoint, a prefix that would harm another network, TLS files that cannot be read or do not belong together.
     pub fn new(settings: EtcdSettings) -> Result<Self, Error> {
         let keys = Keys::new(&settings.prefix);
+        if keys.may_harm_another() {
+            let reason =
+                "lies where another network would keep its leases, whose nodes would take it for a broken one".into();
+            return Err(Error::Settings { store: format!("etcd prefix {}", settings.prefix), reason });
+        }
         let ttl = settings.ttl;
         let connection = Connection::new(settings)?;
         Ok(Self {

@@ -83,6 +83,26 @@ impl fmt::Display for ColonHex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_subnets_read_back_and_flannels_pattern_matches(v4 in any::<u32>(), len in 0_u8..=32, v6 in any::<u128>(), len6 in 0_u8..=128) {
+            let key = SubnetKey {
+                subnet: Ipv4Net::new(v4.into(), len).unwrap(),
+                subnet6: Some(Ipv6Net::new(v6.into(), len6).unwrap()),
+            };
+            let text = key.to_string();
+            prop_assert_eq!(text.parse(), Ok(key));
+            let (_, v6) = text.split_once('&').unwrap();
+            prop_assert!(v6.chars().all(|c| c.is_ascii_hexdigit() || c == ':' || c == '-'), "{}", text);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,60}") {
+            let _ = text.parse::<SubnetKey>();
+        }
+    }
 
     #[test]
     fn keys_read_back_as_they_were_written() {
