@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::check::{self, Interface};
-use crate::overlays::{self, NETWORKS, Store, StoreKind};
+use crate::overlays::{self, NETWORKS, Network, Store, StoreKind};
 use crate::report::Report;
 use crate::runtime::Verb;
 use crate::{Daemon, Lab, Node, Pod, Runtime, Snapshot, command, inspect, program};
@@ -18,6 +18,11 @@ const SECOND_POD: &str = include_str!("../../samples/article/overlay2pod.yaml");
 
 /// The article's pods, and how many networks each is on.
 const NAMES: [(&str, usize); 2] = [("overlay1pod", 1), ("overlay2pod", 2)];
+
+/// A node's part of a network, unless its configuration says otherwise.
+const SUBNET_LENGTH: u8 = 24;
+/// VXLAN over IPv4 takes 50 bytes of each packet.
+const MTU: u32 = 1450;
 
 /// What to show.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,7 +50,7 @@ pub fn run(options: Options) -> Result<bool> {
     let mut report = Report::new();
     let mut lab = Lab::new("demo", &program::running()?)?;
     let nodes = [lab.node("node1")?, lab.node("node2")?];
-    let _agents = networks(&report, &mut lab, &nodes, options.store)?;
+    let _agents = networks(&mut report, &mut lab, &nodes, options.store)?;
     let conf = configuration(&report, &lab)?;
     let mut machines = Vec::new();
     for node in &nodes {
@@ -64,7 +69,7 @@ pub fn run(options: Options) -> Result<bool> {
 }
 
 /// The overlays: configuration written once, an agent on each node, a subnet for each node.
-fn networks(report: &Report, lab: &mut Lab, nodes: &[Node], kind: StoreKind) -> Result<Vec<Daemon>> {
+fn networks(report: &mut Report, lab: &mut Lab, nodes: &[Node], kind: StoreKind) -> Result<Vec<Daemon>> {
     report.section("Two nodes, each with an agent and two overlay networks");
     for node in nodes {
         report.note(&format!("{} is {} on an underlay of its own", node.name(), node.address()));
@@ -82,17 +87,26 @@ fn networks(report: &Report, lab: &mut Lab, nodes: &[Node], kind: StoreKind) -> 
     for (agent, node) in agents.iter_mut().zip(nodes) {
         overlays::wait_for_leases(agent, node)?;
     }
-    for network in &NETWORKS {
-        let subnets = nodes.iter().map(|node| Ok(format!("{} {}", node.name(), subnet(node, network.subnet_file)?)));
-        let subnets = subnets.collect::<Result<Vec<_>>>()?;
-        report.note(&format!("{}: {}", network.name, subnets.join(", ")));
+    for node in nodes {
+        for network in &NETWORKS {
+            subnet(report, node, network)?;
+        }
     }
     Ok(agents)
 }
 
-fn subnet(node: &Node, path: &str) -> Result<String> {
-    let interface = Interface::from_subnet_file(node, path, "", false)?;
-    Ok(format!("has {} of {}", interface.subnet, interface.network))
+/// What the agent has told plugins, and whether it is what follows from the network's configuration.
+fn subnet(report: &mut Report, node: &Node, network: &Network) -> Result<()> {
+    let got = Interface::from_subnet_file(node, network.subnet_file, network.interface, false)?;
+    let config: Value = serde_json::from_str(network.config).context("read the network's configuration")?;
+    let whole = config.get("Network").and_then(Value::as_str).unwrap_or_default();
+    let right = got.network.to_string() == whole
+        && got.network.contains(&got.subnet)
+        && got.subnet.prefix_len() == SUBNET_LENGTH;
+    report.holds(&format!("{}: {} has {} of {whole}", network.name, node.name(), got.subnet), right);
+    report
+        .holds(&format!("{}: {} leaves {MTU} of the underlay's 1500 bytes", network.name, node.name()), got.mtu == MTU);
+    Ok(())
 }
 
 /// The node's configuration and the manifests, as the article has them.
@@ -154,7 +168,11 @@ fn add(report: &mut Report, machines: &mut [Machine<'_>]) -> Result<()> {
         for (name, networks) in NAMES {
             let mut pod = node.pod("default", name)?;
             let added = machine.runtime.add(&mut pod)?;
-            report.section(&format!("{name} on {}: ADD took {}", node.name(), milliseconds(added.took)));
+            report.section(&format!(
+                "{name} on {}: ADD took {}, entering the node included",
+                node.name(),
+                milliseconds(added.took)
+            ));
             report.output("ip -4 addr", &node.run_in(&pod, ["ip", "-4", "addr"])?);
             report.output("ip route", &node.run_in(&pod, ["ip", "route"])?);
             let expected = interfaces.get(..networks).context("a pod on more networks than there are")?;
