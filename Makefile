@@ -13,7 +13,7 @@ STATIC := -C target-feature=+crt-static -C relocation-model=static
 
 build: ## the static release binary, bin/plexus
 	@scripts/check-toolchain
-	CARGO_ENCODED_RUSTFLAGS= RUSTFLAGS="$(STATIC)" cargo build --locked --release --target $(HOST) --package plexus --bin plexus
+	env -u CARGO_ENCODED_RUSTFLAGS RUSTFLAGS="$(STATIC)" cargo build --locked --release --target $(HOST) --package plexus --bin plexus
 	@mkdir -p bin
 	@install "$${CARGO_TARGET_DIR:-target}/$(HOST)/release/plexus" bin/plexus.new && mv -f bin/plexus.new bin/plexus
 
