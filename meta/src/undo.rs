@@ -7,7 +7,12 @@ use cni::{CniResult, Error, PluginConf, Version};
 use net::apply::Executor;
 use net::op::{Op, PlacedOp, Step};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a store may be locked by others before its sweep is left to the next DEL.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Undoes an entry, last operation first, and removes it.
 ///
@@ -25,7 +30,30 @@ pub fn undo(entry: &Entry, executor: &mut dyn Executor, journal: &Journal) -> Re
             causes.join("; ")
         )));
     }
+    sweep(entry);
     journal.remove(&entry.key).map_err(journal_error)
+}
+
+/// An executed host-local that was killed between creating a reservation and writing its owner into it leaves an empty
+/// file that no DEL of its own ever removes. Whoever writes reservations holds the store's lock, so that an empty one
+/// seen under the lock belongs to nobody. Only an ADD that never came to its end can have left one.
+fn sweep(entry: &Entry) {
+    if entry.attachments.iter().all(|attachment| attachment.result.is_some()) {
+        return;
+    }
+    let confs = entry.steps.iter().filter_map(|step| match &step.op {
+        Op::Exec { stdin, .. } => PluginConf::from_value(serde_json::from_str(stdin).ok()?).ok(),
+        _ => None,
+    });
+    for store in confs.filter_map(|conf| delegates::ipam::reservations(&conf)) {
+        let Ok(_lock) = net::lock::flock(&store.join("lock"), 0o750, Instant::now() + SWEEP_PATIENCE) else { continue };
+        for file in std::fs::read_dir(&store).into_iter().flatten().flatten() {
+            let is_reservation = file.file_name().to_string_lossy().parse::<IpAddr>().is_ok();
+            if is_reservation && file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+                let _retried_by_the_next = net::file::remove_if(&file.path(), "");
+            }
+        }
+    }
 }
 
 /// The DEL of an executed plugin gets the attachment's result as `prevResult` (CNI 0.4.0 and later), which was not

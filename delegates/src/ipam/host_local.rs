@@ -90,7 +90,7 @@ impl Delegate for HostLocal {
         let conf = load(call)?;
         let sets = range_sets(&conf)?;
         let mut requested = requested(call, &conf)?;
-        let store = store(call, &conf.ipam);
+        let store = store(call.network(), conf.ipam.data_dir.as_deref());
         let dns = match &conf.ipam.resolv_conf {
             Some(path) => resolv_conf(path, world)?,
             None => Dns::default(),
@@ -120,7 +120,7 @@ impl Delegate for HostLocal {
     }
 
     fn del(&self, call: &Call<'_>, world: &mut dyn World, plan: &mut Plan) -> Result<(), Error> {
-        let store = store(call, &load(call)?.ipam);
+        let store = store(call.network(), load(call)?.ipam.data_dir.as_deref());
         let owner = format!("{}\r\n{}", call.container, call.ifname);
         for name in world.list(&store)? {
             if name.parse::<IpAddr>().is_err() {
@@ -142,7 +142,7 @@ impl Delegate for HostLocal {
 
     fn status(&self, call: &Call<'_>, world: &mut dyn World) -> Result<(), Error> {
         let conf = load(call)?;
-        let store = store(call, &conf.ipam);
+        let store = store(call.network(), conf.ipam.data_dir.as_deref());
         let taken: HashSet<String> = world.list(&store)?.into_iter().collect();
         for set in range_sets(&conf)? {
             if set.candidates(None).all(|(ip, _)| taken.contains(&ip.to_string())) {
@@ -156,7 +156,7 @@ impl Delegate for HostLocal {
     }
 
     fn stores(&self, call: &Call<'_>) -> Vec<PathBuf> {
-        load(call).map(|conf| vec![store(call, &conf.ipam)]).unwrap_or_default()
+        load(call).map(|conf| vec![store(call.network(), conf.ipam.data_dir.as_deref())]).unwrap_or_default()
     }
 }
 
@@ -164,8 +164,9 @@ fn load(call: &Call<'_>) -> Result<Conf, Error> {
     call.conf.decode()
 }
 
-fn store(call: &Call<'_>, ipam: &Ipam) -> PathBuf {
-    ipam.data_dir.as_deref().unwrap_or(Path::new("/var/lib/cni/networks")).join(call.network())
+/// The directory of a network's reservations.
+pub(super) fn store(network: &str, data_dir: Option<&Path>) -> PathBuf {
+    data_dir.unwrap_or(Path::new("/var/lib/cni/networks")).join(network)
 }
 
 /// The range sets in the reference's order, on which the names of the cursor files depend: the runtime's, the

@@ -12,8 +12,8 @@ pub use host_local::HostLocal;
 
 use crate::{Call, Delegate, Plan, World};
 use cni::error::code;
-use cni::{CniResult, Error};
-use std::path::PathBuf;
+use cni::{CniResult, Error, PluginConf};
+use std::path::{Path, PathBuf};
 
 /// The IPAM plugin's name in the conf, none when the attachment has no addresses.
 pub(crate) fn kind<'a>(call: &Call<'a>) -> Option<&'a str> {
@@ -57,6 +57,13 @@ pub(crate) fn status(call: &Call<'_>, world: &mut dyn World) -> Result<(), Error
             None => world.execute_status(call, kind),
         },
     }
+}
+
+/// Where host-local keeps the reservations of a network; none for confs without it.
+pub fn reservations(conf: &PluginConf) -> Option<PathBuf> {
+    let ipam = conf.get("ipam")?.as_object()?;
+    let text = |key| cni::gojson::lookup(ipam, key).and_then(serde_json::Value::as_str);
+    (text("type") == Some(HostLocal.kind())).then(|| host_local::store(conf.name(), text("dataDir").map(Path::new)))
 }
 
 /// The address stores behind a conf's IPAM plugin.
