@@ -1,3 +1,5 @@
+//! That the stand-in answers as an API server does, over TLS and to unwelcome clients.
+
 use super::*;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
