@@ -93,12 +93,14 @@ impl Answer {
             .with_context(|| format!("{} printed no JSON but {:?}", self.plugin, self.stdout))
     }
 
-    /// Code and message of the error object, when the plugin failed and printed one.
+    /// Code and message (with details, if there are any) of the error object, when the plugin failed and printed one.
     #[must_use]
     pub fn error(&self) -> Option<(u64, String)> {
         let printed: Value = serde_json::from_str(&self.stdout).ok()?;
+        let text = |key: &str| printed.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let code = printed.get("code")?.as_u64()?;
-        (!self.success).then(|| (code, printed.get("msg").and_then(Value::as_str).unwrap_or_default().to_owned()))
+        let message: Vec<_> = [text("msg"), text("details")].into_iter().flatten().collect();
+        (!self.success).then(|| (code, message.join(": ")))
     }
 
     /// The answer, unless the plugin failed.
@@ -109,7 +111,10 @@ impl Answer {
         if self.success {
             return Ok(self);
         }
-        bail!("{} failed: {} {}", self.plugin, self.stdout.trim(), self.stderr.trim())
+        match self.error() {
+            Some((code, message)) => bail!("{} failed with code {code}: {message}", self.plugin),
+            None => bail!("{} failed: {} {}", self.plugin, self.stdout.trim(), self.stderr.trim()),
+        }
     }
 }
 

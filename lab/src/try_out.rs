@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> Result<bool> {
         attach(&mut report, node, runtime, &mut pod);
         pods.push((pod, node, runtime));
     }
-    for (pod, node, _) in &pods {
+    for (pod, node, _) in pods.iter().filter(|(pod, ..)| pod.result.is_some()) {
         show(&mut report, &lab, node, pod, &options.command);
     }
     report.section("Deleting the pods");
