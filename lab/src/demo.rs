@@ -50,7 +50,8 @@ pub fn run(options: Options) -> Result<bool> {
     let mut report = Report::new();
     let mut lab = Lab::new("demo", &program::running()?)?;
     let nodes = [lab.node("node1")?, lab.node("node2")?];
-    let _agents = networks(&mut report, &mut lab, &nodes, options.store)?;
+    // Stopped in the reverse order, when the demonstration ends: the agents live on the store.
+    let (_store, _agents) = networks(&mut report, &mut lab, &nodes, options.store)?;
     let conf = configuration(&report, &lab)?;
     let mut machines = Vec::new();
     for node in &nodes {
@@ -69,7 +70,7 @@ pub fn run(options: Options) -> Result<bool> {
 }
 
 /// The overlays: configuration written once, an agent on each node, a subnet for each node.
-fn networks(report: &mut Report, lab: &mut Lab, nodes: &[Node], kind: StoreKind) -> Result<Vec<Daemon>> {
+fn networks(report: &mut Report, lab: &mut Lab, nodes: &[Node], kind: StoreKind) -> Result<(Store, Vec<Daemon>)> {
     report.section("Two nodes, each with an agent and two overlay networks");
     for node in nodes {
         report.note(&format!("{} is {} on an underlay of its own", node.name(), node.address()));
@@ -92,7 +93,7 @@ fn networks(report: &mut Report, lab: &mut Lab, nodes: &[Node], kind: StoreKind)
             subnet(report, node, network)?;
         }
     }
-    Ok(agents)
+    Ok((store, agents))
 }
 
 /// What the agent has told plugins, and whether it is what follows from the network's configuration.

@@ -52,6 +52,8 @@ pub(super) struct Running {
     pub(super) rule_watch: RuleWatch,
     /// Whether the store has told who the peers are. Until then nothing of an earlier run is removed.
     pub(super) peers_known: bool,
+    /// Whether the first check has come.
+    pub(super) waited: bool,
     pub(super) due: Due,
     pub(super) retry: Option<Instant>,
     pub(super) written: Option<SubnetEnv>,
@@ -143,6 +145,7 @@ impl Running {
                 self.due.peers = true;
             }
             Woken::Check => {
+                self.waited = true;
                 self.due.rules = true;
                 self.due.underlay |= self.said.underlay_missing;
                 self.due.peers |= !self.reconciler.device_is_right().unwrap_or(false);
@@ -217,7 +220,9 @@ impl Running {
         if due.peers || due.underlay {
             self.reconcile();
         }
-        if !due.rules || self.ensure_rules() {
+        let rules_in_place = !due.rules || self.ensure_rules();
+        // Pods should reach their peers from the first packet on, but a store that falls silent right now must not keep them waiting.
+        if rules_in_place && (self.peers_known || self.waited) {
             self.write_env();
         }
     }

@@ -66,6 +66,7 @@ impl Overlay {
             rules,
             rule_watch,
             peers_known: false,
+            waited: false,
             due: Due::default(),
             retry: None,
             written: None,
