@@ -1,7 +1,8 @@
 //! One round of bringing the node to the wanted state, and the memory between rounds.
 //!
-//! A round always starts from a fresh dump, whatever caused it: a lease event, a notification, a timer or the start. It
-//! therefore repairs whatever is wrong and not only what it was told about. When to start one is `network`'s business.
+//! A round normally starts from a fresh dump, whatever caused it: a notification, a timer or the start. It therefore repairs
+//! whatever is wrong and not only what it was told about. Only when leases alone have changed, the state that the last round left
+//! is taken for the kernel's, so that one new peer among ten thousand costs no dump. When to start one is `network`'s business.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use net::Mac;
 use net::netlink::NetlinkError;
 
 use crate::desired::{Device, Peer, Refusal, Tunnel, Underlay, desired};
-use crate::diff::{Planned, diff};
+use crate::diff::{Observed, Planned, diff};
 use crate::retry::Retries;
 use crate::vxlan::{DeviceError, Failure, Fate, Vxlan};
 
@@ -27,6 +28,17 @@ pub struct Reconciler {
     peers: BTreeMap<Ipv4Net, Peer>,
     retries: Retries,
     index: Option<u32>,
+    /// The kernel's state as the last round left it, if that went without a failure.
+    remembered: Option<Observed>,
+}
+
+/// Where a round takes the kernel's state from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// From the kernel.
+    Fresh,
+    /// From what the last round left, if nothing speaks against it.
+    Remembered,
 }
 
 /// A round could not be carried through; it is to be repeated.
@@ -76,6 +88,7 @@ impl Reconciler {
             peers: BTreeMap::new(),
             retries: Retries::default(),
             index: None,
+            remembered: None,
         }
     }
 
@@ -166,16 +179,26 @@ impl Reconciler {
     ///
     /// # Errors
     /// When the device cannot be made or the state cannot be read. Refused changes are no error but in the report.
-    pub fn reconcile(&mut self, now: Instant) -> Result<Report, ReconcileError> {
+    pub fn reconcile(&mut self, look: Look, now: Instant) -> Result<Report, ReconcileError> {
         let peers = self.peers.values().copied();
         let wanted = desired(self.network, &self.tunnel, &self.underlay, self.mac, self.own, peers);
         let (index, fate) = self.vxlan.ensure_device(&wanted.device)?;
         self.index = Some(index);
-        let observed = self.vxlan.observe(index).map_err(|error| self.unreadable(error))?;
+        let remembered = self
+            .remembered
+            .take()
+            .filter(|state| look == Look::Remembered && fate == Fate::Kept && state.device == index);
+        let mut observed = match remembered {
+            Some(state) => state,
+            None => self.vxlan.observe(index).map_err(|error| self.unreadable(error))?,
+        };
         let mut changes = diff(&wanted, &observed);
-        drop(observed);
         self.leave_waiting_out(&mut changes, now);
         let failures = self.vxlan.apply(&wanted, index, &changes);
+        if failures.is_empty() {
+            observed.record(&changes, wanted.device.underlay);
+            self.remembered = Some(observed);
+        }
         let failures = self.note(failures, now);
         Ok(Report {
             fate,

@@ -14,12 +14,16 @@ use net::snapshot::{self, Family, RouteFilter, Snapshot};
 use net::{Mac, ns::Namespace};
 use overlay::desired::{Peer, ROUTE_PROTOCOL, Tunnel};
 use overlay::device::Unfit;
-use overlay::reconcile::{Reconciler, Report};
+use overlay::reconcile::{Look, Reconciler, Report};
 use overlay::underlay::{self, Choice};
 use overlay::vxlan::{Fate, Vxlan};
 
 fn subnet(number: u8) -> Ipv4Net {
     Ipv4Net::new(Ipv4Addr::new(10, 5, number, 0), 24).unwrap()
+}
+
+fn subnet_of_ten(second: u8) -> Ipv4Net {
+    Ipv4Net::new(Ipv4Addr::new(10, second, 0, 0), 24).unwrap()
 }
 
 fn mac(number: u8) -> Mac {
@@ -41,7 +45,7 @@ fn reconciler(ns: &Namespace, number: u8, tunnel: Tunnel) -> Reconciler {
 
 /// A round; the device's sysctl is written in the namespace.
 fn round(ns: &Namespace, reconciler: &mut Reconciler) -> Report {
-    let report = ns.run(|| reconciler.reconcile(Instant::now())).unwrap().unwrap();
+    let report = ns.run(|| reconciler.reconcile(Look::Fresh, Instant::now())).unwrap().unwrap();
     assert_eq!(report.failures, []);
     report
 }
@@ -243,16 +247,16 @@ fn a_refused_peer_waits_alone() {
     // The kernel refuses a gateway that is an address of the node itself.
     call(&lab.nodes[0].ns, &address::add(1, "lo", "10.5.3.0/32".parse().unwrap()));
     let now = Instant::now();
-    let report = lab.nodes[0].ns.run(|| node.reconcile(now)).unwrap().unwrap();
+    let report = lab.nodes[0].ns.run(|| node.reconcile(Look::Fresh, now)).unwrap().unwrap();
     assert_eq!(report.failures.iter().map(|f| f.planned.peer).collect::<Vec<_>>(), [Some(subnet(3))]);
     assert!(report.retry.is_some_and(|due| due > now));
-    let again = lab.nodes[0].ns.run(|| node.reconcile(now)).unwrap().unwrap();
+    let again = lab.nodes[0].ns.run(|| node.reconcile(Look::Fresh, now)).unwrap().unwrap();
     assert_eq!((again.changes, again.failures.len()), (0, 0), "it is not tried again before its time");
     assert_eq!(again.retry, report.retry);
-    let later = lab.nodes[0].ns.run(|| node.reconcile(report.retry.unwrap())).unwrap().unwrap();
+    let later = lab.nodes[0].ns.run(|| node.reconcile(Look::Fresh, report.retry.unwrap())).unwrap().unwrap();
     assert_eq!(later.failures.len(), 1);
     call(&lab.nodes[0].ns, &address::delete(1, "lo", "10.5.3.0/32".parse().unwrap()));
-    let healed = lab.nodes[0].ns.run(|| node.reconcile(later.retry.unwrap())).unwrap().unwrap();
+    let healed = lab.nodes[0].ns.run(|| node.reconcile(Look::Fresh, later.retry.unwrap())).unwrap().unwrap();
     assert_eq!((healed.failures.len(), healed.retry), (0, None));
 }
 
@@ -275,6 +279,14 @@ fn five_thousand_peers_are_programmed_and_removed() {
     let start = Instant::now();
     assert_eq!(round(ns, &mut node).changes, 0);
     eprintln!("compared in {:?}", start.elapsed());
+    let last = subnet_of_ten(255);
+    node.put(Peer { subnet: last, public: Ipv4Addr::new(172, 31, 0, 1), mac: mac(77) });
+    let start = Instant::now();
+    let report = ns.run(|| node.reconcile(Look::Remembered, start)).unwrap().unwrap();
+    eprintln!("one more in {:?}", start.elapsed());
+    assert_eq!((report.changes, report.failures.len()), (4, 0));
+    node.remove(&last);
+    assert_eq!(round(ns, &mut node).changes, 4);
     let device = index(ns, "flannel.1");
     let filter = RouteFilter { protocol: Some(ROUTE_PROTOCOL), ..RouteFilter::default() };
     assert_eq!(snapshot::routes(&mut socket(ns), &filter).unwrap().len(), count as usize);

@@ -1,9 +1,12 @@
 //! What the kernel holds and what can be done to it, as plain values: the two ends of the difference.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use net::Mac;
+
+use crate::desired::ROUTE_PROTOCOL;
 
 /// `RTPROT_BOOT`: what a route gets whose maker did not say, as flannel does.
 pub const PROTOCOL_BOOT: u8 = 3;
@@ -75,6 +78,100 @@ pub struct Observed {
     pub nexthops: Vec<NextHop>,
     /// Routes on the device or with our protocol number.
     pub routes: Vec<Route>,
+}
+
+impl Observed {
+    /// The state after `changes`, all of which the kernel has taken. `underlay` is the index of the underlay interface.
+    pub fn record(&mut self, changes: &[Planned], underlay: u32) {
+        let mut gone = Gone::default();
+        changes.iter().for_each(|planned| gone.note(&planned.change));
+        self.forwards.retain(|forward| !gone.forwards.contains(&forward.mac));
+        self.neighbours.retain(|neighbour| !gone.neighbours.contains(&neighbour.address));
+        self.nexthops.retain(|nexthop| !gone.nexthops.contains(&nexthop.id));
+        let mut replaced = gone.replaced;
+        self.routes.retain(|route| {
+            let lost =
+                gone.routes.contains(route) || route.nexthop.is_some_and(|id| gone.deleted_nexthops.contains(&id));
+            // A replacing request takes the place of the first route with its destination and metric only.
+            !(lost || (route.priority == 0 && replaced.remove(&route.destination)))
+        });
+        changes.iter().for_each(|planned| self.add(&planned.change, underlay));
+    }
+
+    fn add(&mut self, change: &Change, underlay: u32) {
+        let route = |destination, device, gateway, nexthop| Route {
+            destination,
+            device,
+            gateway: Some(gateway),
+            nexthop,
+            protocol: ROUTE_PROTOCOL,
+            priority: 0,
+        };
+        match *change {
+            Change::SetForward { mac, destination } => {
+                self.forwards.push(Forward { mac, destination, permanent: true });
+            }
+            Change::SetNeighbour { address, mac } => {
+                self.neighbours.push(Neighbour { address, mac, permanent: true });
+            }
+            Change::SetNextHop { id, gateway, .. } => self.nexthops.push(NextHop {
+                id,
+                device: self.device,
+                gateway: Some(gateway),
+                protocol: ROUTE_PROTOCOL,
+                on_link: true,
+            }),
+            // A peer's route leads to the first address of its destination.
+            Change::SetRoute { destination, nexthop } => {
+                self.routes.push(route(destination, self.device, destination.network(), Some(nexthop)));
+            }
+            Change::SetDirectRoute { destination, gateway } => {
+                self.routes.push(route(destination, underlay, gateway, None));
+            }
+            Change::DeleteRoute(_)
+            | Change::DeleteNextHop { .. }
+            | Change::DeleteNeighbour { .. }
+            | Change::DeleteForward { .. } => {}
+        }
+    }
+}
+
+/// What changes take away, or put something else in the place of.
+#[derive(Debug, Default)]
+struct Gone {
+    forwards: HashSet<Mac>,
+    neighbours: HashSet<Ipv4Addr>,
+    nexthops: HashSet<u32>,
+    /// Those of `nexthops` that are not put back, whose routes go with them.
+    deleted_nexthops: HashSet<u32>,
+    routes: HashSet<Route>,
+    replaced: HashSet<Ipv4Net>,
+}
+
+impl Gone {
+    fn note(&mut self, change: &Change) {
+        match *change {
+            Change::SetForward { mac, .. } | Change::DeleteForward { mac, .. } => {
+                self.forwards.insert(mac);
+            }
+            Change::SetNeighbour { address, .. } | Change::DeleteNeighbour { address } => {
+                self.neighbours.insert(address);
+            }
+            Change::SetNextHop { id, .. } => {
+                self.nexthops.insert(id);
+            }
+            Change::DeleteNextHop { id } => {
+                self.nexthops.insert(id);
+                self.deleted_nexthops.insert(id);
+            }
+            Change::SetRoute { destination, .. } | Change::SetDirectRoute { destination, .. } => {
+                self.replaced.insert(destination);
+            }
+            Change::DeleteRoute(route) => {
+                self.routes.insert(route);
+            }
+        }
+    }
 }
 
 /// One change, one netlink message.

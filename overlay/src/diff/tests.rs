@@ -333,7 +333,28 @@ fn assert_reached(desired: &Desired, before: &Observed, after: &Observed) {
     }
 }
 
+fn sorted(state: &Observed) -> Observed {
+    let mut state = state.clone();
+    state.neighbours.sort_unstable();
+    state.forwards.sort_unstable();
+    state.nexthops.sort_unstable();
+    state.routes.sort_unstable();
+    state
+}
+
 proptest! {
+    #[test]
+    fn what_is_remembered_of_a_round_is_what_the_kernel_then_holds(
+        before in any_kernel(), peers in any_peers(), direct in any::<bool>(),
+    ) {
+        let desired = node(peers, direct);
+        let mut kernel = Kernel::new(before.clone());
+        kernel.apply(&desired);
+        let mut remembered = before.clone();
+        remembered.record(&diff(&desired, &before), UNDERLAY);
+        prop_assert_eq!(sorted(&remembered), sorted(&kernel.state));
+    }
+
     #[test]
     fn applying_the_difference_reaches_the_wanted_state_and_then_nothing_differs(
         before in any_kernel(), peers in any_peers(), direct in any::<bool>(),

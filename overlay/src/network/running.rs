@@ -16,12 +16,14 @@ use super::{OverlayError, Settings, Status};
 use crate::drift::{Drift, Interest, Watch};
 use crate::lease;
 use crate::masquerade::{RuleWatch, Rules};
-use crate::reconcile::{Reconciler, Report};
+use crate::reconcile::{Look, Reconciler, Report};
 use crate::underlay;
 use crate::vxlan::Fate;
 
-/// How long changes are gathered before they are acted on.
-const GATHER: Duration = Duration::from_millis(10);
+/// A pause in the news after which it is acted on,
+const LULL: Duration = Duration::from_millis(2);
+/// and how long it is gathered at most.
+const GATHER: Duration = Duration::from_millis(50);
 /// How often everything is compared with the kernel without any cause.
 const FULL_CHECK: Duration = Duration::from_secs(60);
 /// Notices of the membership taken at a time.
@@ -63,7 +65,10 @@ pub(super) struct Running {
 /// What has to be looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
+    /// The peers' objects are to be compared with what is wanted.
     peers: bool,
+    /// And with the kernel's state as it is, not as the last round left it.
+    fresh: bool,
     rules: bool,
     underlay: bool,
 }
@@ -135,22 +140,22 @@ impl Running {
     fn note(&mut self, woken: Woken, notices: &mut Vec<Notice>) {
         match woken {
             Woken::Notices(_) => notices.drain(..).for_each(|notice| self.hear(notice)),
-            Woken::Drift(drift) => {
-                self.due.peers |= drift.any();
-                self.due.underlay |= drift.underlay;
-            }
+            Woken::Drift(drift) => self.drifted(drift),
             Woken::Rules => self.due.rules = true,
             Woken::Retry => {
                 self.retry = None;
                 self.due.peers = true;
+                self.due.fresh = true;
             }
             Woken::Check => {
                 self.waited = true;
                 self.due.rules = true;
                 self.due.underlay |= self.said.underlay_missing;
-                self.due.peers |= !self.reconciler.device_is_right().unwrap_or(false);
+                let right = self.reconciler.device_is_right().unwrap_or(false);
+                self.due.peers |= !right;
+                self.due.fresh |= !right;
             }
-            Woken::FullCheck => self.due = Due { peers: true, rules: true, underlay: true },
+            Woken::FullCheck => self.due = Due { peers: true, fresh: true, rules: true, underlay: true },
         }
     }
 
@@ -166,17 +171,23 @@ impl Running {
     /// Takes in what else has come already: a thousand leases in one burst are one round.
     async fn gather(&mut self, notices: &mut Vec<Notice>) {
         let end = Instant::now() + GATHER;
-        while let Ok(count) = timeout_at(end, self.membership.next_many(notices, BURST)).await {
-            if count == 0 {
-                break;
+        while Instant::now() < end {
+            let lull = end.min(Instant::now() + LULL);
+            match timeout_at(lull, self.membership.next_many(notices, BURST)).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => notices.drain(..).for_each(|notice| self.hear(notice)),
             }
-            notices.drain(..).for_each(|notice| self.hear(notice));
         }
         let interest = self.interest();
         if let Ok(drift) = self.watch.pending(&interest) {
-            self.due.peers |= drift.any();
-            self.due.underlay |= drift.underlay;
+            self.drifted(drift);
         }
+    }
+
+    fn drifted(&mut self, drift: Drift) {
+        self.due.peers |= drift.any();
+        self.due.fresh |= drift.any();
+        self.due.underlay |= drift.underlay;
     }
 
     fn interest(&self) -> Interest {
@@ -218,7 +229,7 @@ impl Running {
             self.follow_underlay();
         }
         if due.peers || due.underlay {
-            self.reconcile();
+            self.reconcile(if due.fresh { Look::Fresh } else { Look::Remembered });
         }
         let rules_in_place = !due.rules || self.ensure_rules();
         // Pods should reach their peers from the first packet on, but a store that falls silent right now must not keep them waiting.
@@ -246,9 +257,9 @@ impl Running {
         self.said.underlay_missing = found.is_err();
     }
 
-    fn reconcile(&mut self) {
+    fn reconcile(&mut self, look: Look) {
         let done = if self.peers_known {
-            self.reconciler.reconcile(std::time::Instant::now()).map(Some)
+            self.reconciler.reconcile(look, std::time::Instant::now()).map(Some)
         } else {
             self.reconciler.ensure_device().map(|_| None).map_err(Into::into)
         };
