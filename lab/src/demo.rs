@@ -51,7 +51,7 @@ pub fn run(options: Options) -> Result<bool> {
     let mut lab = Lab::new("demo", &program::running()?)?;
     let nodes = [lab.node("node1")?, lab.node("node2")?];
     // Stopped in the reverse order, when the demonstration ends: the agents live on the store.
-    let (_store, _agents) = networks(&mut report, &mut lab, &nodes, options.store)?;
+    let (_store, mut agents) = networks(&mut report, &mut lab, &nodes, options.store)?;
     let conf = configuration(&report, &lab)?;
     let mut machines = Vec::new();
     for node in &nodes {
@@ -66,6 +66,13 @@ pub fn run(options: Options) -> Result<bool> {
         wait(&report, &lab, &machines)?;
     }
     delete(&mut report, &mut machines)?;
+    for (agent, node) in agents.iter_mut().zip(&nodes) {
+        let ended = agent.ended()?.map(|status| format!("it has ended ({status}); it wrote:\n{}", agent.log()));
+        report.check(
+            &format!("the agent of {} has run all the time", node.name()),
+            &ended.into_iter().collect::<Vec<_>>(),
+        );
+    }
     Ok(report.finish())
 }
 
