@@ -372,6 +372,24 @@ fn a_lost_lease_is_taken_again() {
 }
 
 #[test]
+fn a_node_whose_subnet_somebody_else_took_moves_to_another() {
+    let pair = Pair::new();
+    let taken = pair.agents[0].subnet(0);
+    let usurper = Ipv4Addr::new(192, 168, 77, 99);
+    let data = VxlanData { vni: 1, vtep_mac: "02:00:00:00:99:99".into() };
+    let file = pair.network.store.join(format!("subnets/{}-24", taken.network()));
+    std::fs::write(file, Attributes::vxlan(usurper, &data).to_json()).unwrap();
+    eventually("the node has another subnet", || pair.agents[0].subnet(0) != taken && pair.agents[0].peers(0) == 2);
+    let moved = pair.agents[0].subnet(0);
+    let text = pair.text(0);
+    assert!(text.contains(&format!("address {}/32 on flannel.1", moved.network())), "{text}");
+    assert!(!text.contains(&format!("address {}/32 on flannel.1", taken.network())), "{text}");
+    assert!(text.contains("02:00:00:00:99:99 on flannel.1 to 192.168.77.99"), "{text}");
+    eventually("the plugin is told", || pair.agents[0].env(0).previous_subnet() == Some(moved));
+    eventually("the peer follows", || pair.text(1).contains(&moved.network().to_string()));
+}
+
+#[test]
 fn flushed_rules_come_back() {
     let pair = Pair::new();
     let table = nft::rulesets::flannel::table("net1", nft::Family::Ip);

@@ -277,6 +277,16 @@ overlays:
     }
 
     #[test]
+    fn the_sample_says_the_defaults_it_shows() {
+        const SAMPLE: &str = include_str!("../../../samples/agent.yaml");
+        let short = AgentConfig::parse(SAMPLE).unwrap();
+        let shown = ["# stateDir:", "# subnetFile:", "# ipMasq:", "# forwardRules:", "# leaseRenewMargin:"];
+        let full = shown.iter().fold(SAMPLE.to_owned(), |text, key| text.replace(key, key.trim_start_matches("# ")));
+        assert_ne!(full, SAMPLE);
+        assert_eq!(AgentConfig::parse(&full).unwrap(), short);
+    }
+
+    #[test]
     fn unknown_keys_are_refused_with_the_one_that_was_meant() {
         let place = |edit: (&str, &str)| error(&TWO.replace(edit.0, edit.1));
         assert_eq!(

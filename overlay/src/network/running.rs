@@ -279,7 +279,7 @@ impl Running {
     fn report(&mut self, report: Report) {
         let name = &self.settings.name;
         if report.changes > 0 || report.fate != Fate::Kept {
-            tracing::info!(overlay = %name, device = ?report.fate, changes = report.changes, peers = report.peers, "reconciled");
+            tracing::info!(overlay = %name, device = %report.fate, changes = report.changes, peers = report.peers, "reconciled");
         }
         if report.refused.len() != self.said.unusable {
             self.said.unusable = report.refused.len();

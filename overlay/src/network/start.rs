@@ -113,7 +113,11 @@ fn identity(settings: &Settings, vxlan: &mut Vxlan, tunnel: &Tunnel, underlay: &
     let wanted = Device::new(tunnel, underlay, Mac::default());
     let device = vxlan.device(&wanted.name)?.filter(|device| device.unfit(&wanted).is_none());
     let identity = Identity::new(&settings.state_dir, tunnel.vni);
-    Ok(identity.choose(device.map(|device| device.mac))?)
+    let (mac, unkept) = identity.choose(device.map(|device| device.mac))?;
+    if let Some(error) = unkept {
+        tracing::warn!(overlay = %settings.name, %error, "the mac address will not outlive the device");
+    }
+    Ok(mac)
 }
 
 async fn ensure_device(settings: &Settings, reconciler: &mut Reconciler) {

@@ -39,21 +39,23 @@ impl Identity {
     }
 
     /// The MAC to use: the remembered one, else `found` (an existing device's), else a new random one. Whichever it is, it is
-    /// remembered. A damaged file counts as missing.
+    /// remembered if that is possible; if not, the reason is returned beside it. A damaged file counts as missing.
     ///
     /// # Errors
-    /// When the file cannot be read or written: an address that will not survive is worse than none.
-    pub fn choose(&self, found: Option<Mac>) -> Result<Mac, IdentityError> {
-        if let Some(mac) = self.read()? {
-            return Ok(mac);
-        }
+    /// Only when there are no random bytes.
+    pub fn choose(&self, found: Option<Mac>) -> Result<(Mac, Option<IdentityError>), IdentityError> {
+        let unreadable = match self.read() {
+            Ok(Some(mac)) => return Ok((mac, None)),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         let usable = |mac: &Mac| mac.is_unicast() && *mac != Mac::default();
         let mac = match found.filter(usable) {
             Some(mac) => mac,
             None => random().map_err(IdentityError::Random)?,
         };
-        self.write(mac).map_err(|error| self.error(error))?;
-        Ok(mac)
+        let unwritten = self.write(mac).map_err(|error| self.error(error)).err();
+        Ok((mac, unreadable.or(unwritten)))
     }
 
     fn read(&self) -> Result<Option<Mac>, IdentityError> {
@@ -96,17 +98,27 @@ mod tests {
     fn the_first_choice_stays() {
         let directory = tempfile::tempdir().unwrap();
         let identity = Identity::new(&directory.path().join("overlay"), 1);
-        let first = identity.choose(None).unwrap();
+        let first = identity.choose(None).unwrap().0;
         assert!(first.is_unicast());
-        assert_eq!(identity.choose(Some(FOUND)).unwrap(), first);
-        assert_ne!(Identity::new(directory.path(), 2).choose(None).unwrap(), first);
+        assert_eq!(identity.choose(Some(FOUND)).unwrap().0, first);
+        assert_ne!(Identity::new(directory.path(), 2).choose(None).unwrap().0, first);
     }
 
     #[test]
     fn the_mac_of_an_existing_device_is_taken_over() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(Identity::new(directory.path(), 1).choose(Some(FOUND)).unwrap(), FOUND);
-        assert_ne!(Identity::new(directory.path(), 3).choose(Some(Mac::default())).unwrap(), Mac::default());
+        assert_eq!(Identity::new(directory.path(), 1).choose(Some(FOUND)).unwrap().0, FOUND);
+        assert_ne!(Identity::new(directory.path(), 3).choose(Some(Mac::default())).unwrap().0, Mac::default());
+    }
+
+    #[test]
+    fn a_mac_that_cannot_be_kept_is_used_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let (mac, reason) = Identity::new(&file, 1).choose(Some(FOUND)).unwrap();
+        assert_eq!(mac, FOUND);
+        assert!(reason.unwrap().to_string().contains("1.mac"));
     }
 
     #[test]
@@ -114,7 +126,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("1.mac"), "half a ma").unwrap();
         let identity = Identity::new(directory.path(), 1);
-        assert_eq!(identity.choose(Some(FOUND)).unwrap(), FOUND);
-        assert_eq!(identity.choose(None).unwrap(), FOUND);
+        assert_eq!(identity.choose(Some(FOUND)).unwrap().0, FOUND);
+        assert_eq!(identity.choose(None).unwrap().0, FOUND);
     }
 }

@@ -6,6 +6,8 @@ mod identity;
 mod messages;
 mod observe;
 
+use std::fmt;
+
 use net::message::{address, link};
 use net::netlink::{Message, NetlinkError, Protocol, Socket};
 
@@ -34,6 +36,17 @@ pub enum Fate {
     Created,
     /// It could not be used and was made anew.
     Recreated(Unfit),
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fate::Kept => f.write_str("kept"),
+            Fate::Adjusted => f.write_str("adjusted"),
+            Fate::Created => f.write_str("created"),
+            Fate::Recreated(unfit) => write!(f, "recreated, because {unfit}"),
+        }
+    }
 }
 
 /// A change the kernel refused.
