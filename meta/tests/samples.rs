@@ -12,6 +12,7 @@
 use cni::conf::NetworkList;
 use etcd_subnet::config::NetworkConfig;
 use netattach_crd::{Nad, Pod, annotation, manifest};
+use plexus::agent::config::AgentConfig;
 use plexus::config::Config;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ fn network(text: &str) -> Result<(), String> {
 }
 
 fn agent(text: &str) -> Result<(), String> {
-    serde_saphyr::from_str::<serde_json::Value>(text).map(drop).map_err(|error| error.to_string())
+    AgentConfig::parse(text).map(drop).map_err(|error| format!("{error:#}"))
 }
 
 fn objects(text: &str) -> Result<(), String> {
