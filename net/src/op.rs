@@ -203,7 +203,7 @@ pub enum Op {
         /// Name of the interface, for messages only.
         name: String,
     },
-    /// The route is added; present is an error.
+    /// The route is added; the same one present is an error, another one to the destination stays before it.
     AddRoute(RouteSpec),
     /// The route is deleted. Missing fine.
     DeleteRoute(RouteSpec),

@@ -11,7 +11,7 @@ use netlink_packet_route::route::{
 };
 
 use super::address::family;
-use super::{CREATE_NEW, CREATE_OR_REPLACE};
+use super::{APPEND_NEW, CREATE_OR_REPLACE};
 use crate::netlink::Message;
 use crate::op::RouteSpec;
 
@@ -104,10 +104,11 @@ impl fmt::Display for Route {
     }
 }
 
-/// Adds a route; one to the same destination with the same priority is an error.
+/// Adds a route; the same one once more is an error. One to the same destination through another next hop goes behind it
+/// (`fib_table_insert` of net/ipv4/fib_trie.c): a pod that is on one network twice has the way there twice.
 #[must_use]
 pub fn add(route: &Route) -> Message {
-    Message::route(RouteNetlinkMessage::NewRoute(message(route)), CREATE_NEW, format!("add route {route}"))
+    Message::route(RouteNetlinkMessage::NewRoute(message(route)), APPEND_NEW, format!("add route {route}"))
 }
 
 /// Adds a route or replaces the one to the same destination with the same priority.
