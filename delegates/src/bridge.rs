@@ -319,7 +319,7 @@ fn plan_veth(
     plan: &mut Plan,
 ) -> Result<VethEnd, Error> {
     let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
-    let (host_index, pod_index) = naming::veth_indexes(world.random());
+    let (host_index, pod_index) = plan.next_indexes().unwrap_or_else(|| naming::veth_indexes(world.random()));
     let host = VethEnd { name: naming::host_veth(call), index: host_index, mac: naming::local_mac(world.random()) };
     let mac = requested.unwrap_or_else(|| naming::pod_mac(&addresses, world.random()));
     let pod = VethEnd { name: call.ifname.to_owned(), index: pod_index, mac };

@@ -11,6 +11,7 @@ pub struct Plan {
     /// Everything else: links, addresses, routes, rules, sysctls, executed plugins.
     pub steps: Vec<Step>,
     group: Option<u32>,
+    last_index: Option<u32>,
 }
 
 impl Plan {
@@ -26,8 +27,9 @@ impl Plan {
 
     /// Appends an operation in the node's namespace.
     pub fn host(&mut self, op: Op, undo: Option<Op>, why: impl Into<String>) {
-        if let Op::CreateVeth { group, .. } = &op {
+        if let Op::CreateVeth { group, pod, .. } = &op {
             self.group.get_or_insert(*group);
+            self.last_index = Some(pod.index);
         }
         self.steps.push(Step { place: Place::Host, op, undo, why: why.into() });
     }
@@ -41,6 +43,12 @@ impl Plan {
     /// them in one message and waits for one RCU grace period instead of one per link.
     pub fn link_group(&self) -> Option<u32> {
         self.group
+    }
+
+    /// The indexes for the pod's next veth pair, host end and pod end, when it has one already. They ascend with the order of
+    /// attachment: programs that take the first interface of the kernel's list are to find `eth0`.
+    pub fn next_indexes(&self) -> Option<(u32, u32)> {
+        self.last_index.map(|last| (last.saturating_add(1), last.saturating_add(2)))
     }
 
     /// Whether there is nothing to do.
