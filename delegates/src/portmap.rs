@@ -4,7 +4,7 @@
 //!
 //! One map element for each port; two pods that want the same port are an error of the second one.
 
-use crate::{Call, Delegate, Plan, World};
+use crate::{Call, DefaultRoute, Delegate, Plan, World};
 use cni::error::code;
 use cni::{CniResult, Error};
 use ipnet::IpNet;
@@ -87,7 +87,7 @@ impl Delegate for PortMap {
         let conf = load(call)?;
         let Some(previous) = call.previous else { return Ok(()) };
         for address in addresses(previous, call.ifname) {
-            for port in ports(&conf, address)? {
+            for port in ports(call, &conf, address)? {
                 plan.host(remove(call, &[port]), None, "the pod's host ports");
             }
         }
@@ -103,7 +103,7 @@ impl Delegate for PortMap {
 fn map(call: &Call<'_>, conf: &Conf, previous: &CniResult, plan: &mut Plan) -> Result<(), Error> {
     let mut mapped = false;
     for address in addresses(previous, call.ifname) {
-        let ports = ports(conf, address)?;
+        let ports = ports(call, conf, address)?;
         if ports.is_empty() {
             continue;
         }
@@ -189,8 +189,13 @@ fn addresses(result: &CniResult, ifname: &str) -> Vec<IpNet> {
 }
 
 /// The mappings that apply to an address: those without a host address, or with one of its family.
-fn ports(conf: &Conf, pod: IpNet) -> Result<Vec<HostPort>, Error> {
-    let masquerade = match (conf.snat, conf.masq_all) {
+///
+/// Without the pod's default route, answers to a stranger would leave by another interface than his packets came in by, which
+/// reverse path filters (RFC 3704) on either side drop. So his connections are masqueraded as well: the client's address is the
+/// price of a port that works.
+fn ports(call: &Call<'_>, conf: &Conf, pod: IpNet) -> Result<Vec<HostPort>, Error> {
+    let answers_elsewhere = matches!(call.default_route, DefaultRoute::Strip);
+    let masquerade = match (conf.snat, conf.masq_all || answers_elsewhere) {
         (false, _) => Masquerade::Nobody,
         (true, false) => Masquerade::Neighbours,
         (true, true) => Masquerade::Everybody,
