@@ -80,11 +80,15 @@ impl Invocation {
         // its own delegates come from CNI_PATH alone
         config.bin_dir = std::path::PathBuf::new();
         let log = Log::new(&config)?;
+        let mut own = conf.raw().clone();
+        // an IPAM plugin is handed the whole configuration of its caller, whose name stands under `type`
+        cni::gojson::remove(&mut own, "type");
+        own.insert("type".to_owned(), kind.into());
         Ok(Self {
             plugin: kind,
             previous: conf.prev_result()?,
             config,
-            bundled: Some(NetworkList::from_value(serde_json::Value::Object(conf.raw().clone()), None)?),
+            bundled: Some(NetworkList::from_value(serde_json::Value::Object(own), None)?),
             source: source::none(),
             log,
             executor: kernel(),
