@@ -10,8 +10,10 @@ use cni::env::NamespaceIdentity;
 use cni::{CniResult, Command, Error, Request, Version};
 use delegates::Plan;
 use net::apply::{Context, Executor};
+use net::netlink::{NetlinkError, Protocol, Socket};
 use net::ns::{Namespace, NamespaceError, NamespaceId};
-use net::op::{PlacedOp, Step};
+use net::op::{Op, PlacedOp, Step};
+use net::snapshot;
 use serde_json::Value;
 
 /// Carries out a request; the answer is what belongs on stdout.
@@ -101,7 +103,9 @@ fn earlier_add(
     match journal.load(key) {
         Ok(None) => Ok(None),
         Ok(Some((entry, State::Done)))
-            if entry.netns == request.netns && entry.boot_id == crate::journal::boot_id() =>
+            if entry.netns == request.netns
+                && entry.boot_id == crate::journal::boot_id()
+                && has_its_links(&entry, request)? =>
         {
             let result = entry.attachments.first().and_then(|first| first.result.as_ref());
             let result = result.ok_or_else(|| {
@@ -113,6 +117,23 @@ fn earlier_add(
         Err(JournalError::Damaged { .. }) => rebuild(request, invocation, journal, key, executor).map(|()| None),
         Err(error) => Err(journal_error(error)),
     }
+}
+
+/// Whether the sandbox has the interfaces that were made for it: another one may have taken its place under the same path.
+fn has_its_links(entry: &Entry, request: &Request) -> Result<bool, Error> {
+    let mut socket = Socket::open_in(Protocol::Route, &open_sandbox(request)?).map_err(netlink_error)?;
+    for step in &entry.steps {
+        if let Op::CreateVeth { pod, .. } = &step.op
+            && snapshot::link_by_name(&mut socket, &pod.name).map_err(netlink_error)?.is_none()
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn netlink_error(error: NetlinkError) -> Error {
+    Error::internal(error.to_string())
 }
 
 /// Detaches the pod, from the journal alone. Nothing to undo is success: runtimes repeat their DELs.
@@ -128,7 +149,10 @@ fn del(request: &Request, invocation: &Invocation) -> Result<(), Error> {
         (invocation.executor)(Context { host: None, pod: sandbox_if_there(request), lock: lock::inherit(&guard)? });
     match journal.load(&key) {
         Ok(Some((entry, _))) => crate::undo::undo(&entry, executor.as_mut(), &journal),
-        Ok(None) if invocation.stateless_del() => del_without_journal(request, invocation, executor.as_mut()),
+        Ok(None) if invocation.stateless_del() => {
+            let selection = select::configured(request, invocation)?;
+            del_without_journal(&selection, request, invocation, executor.as_mut())
+        }
         Ok(None) => journal.remove(&key).map_err(journal_error),
         Err(JournalError::Damaged { .. }) => rebuild(request, invocation, &journal, &key, executor.as_mut()),
         Err(error) => Err(journal_error(error)),
@@ -146,15 +170,21 @@ fn rebuild(
     invocation
         .log
         .error(&format!("journal entry {} is damaged: detaching by what the stores say", journal.path(key).display()));
-    del_without_journal(request, invocation, executor)?;
+    // the pod's own networks too, while the pod and their definitions can still be found
+    let selection = select::select(request, invocation).or_else(|_| select::configured(request, invocation))?;
+    del_without_journal(&selection, request, invocation, executor)?;
     crate::salvage::salvage(request, executor)?;
     journal.remove(key).map_err(journal_error)
 }
 
 /// The DEL of an attachment that somebody else made, or whose entry is lost: every delegate of the configuration
 /// looks for what belongs to this container.
-fn del_without_journal(request: &Request, invocation: &Invocation, executor: &mut dyn Executor) -> Result<(), Error> {
-    let selection = select::configured(request, invocation)?;
+fn del_without_journal(
+    selection: &Selection,
+    request: &Request,
+    invocation: &Invocation,
+    executor: &mut dyn Executor,
+) -> Result<(), Error> {
     let links =
         selection.attachments.iter().map(|attachment| Link::new(attachment, request)).collect::<Result<Vec<_>, _>>()?;
     let entry = Entry::new(invocation.key(request), request.netns.clone(), None);
