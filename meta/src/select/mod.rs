@@ -204,6 +204,10 @@ fn ready(invocation: &Invocation) -> Result<(), Error> {
 
 /// A source that failed, as the runtime sees it.
 pub fn source_error(error: SourceError) -> Error {
-    let code = if error.is_retriable() { code::TRY_AGAIN_LATER } else { code::INTERNAL };
+    let code = match error {
+        SourceError::Settings(_) => code::INVALID_CONFIG,
+        _ if error.is_retriable() => code::TRY_AGAIN_LATER,
+        _ => code::INTERNAL,
+    };
     Error::new(code, error.to_string())
 }
