@@ -6,7 +6,7 @@
 //! a machine, a lab or a shared file system that has no etcd. What a node does for as long as it belongs to a network (take a lease, renew it,
 //! get it back when it was lost, hear of its peers) is [`membership`], written once over the trait.
 //!
-//! This crate sees neither the kernel's network nor a cluster. [`env`] is the text by which a node tells its plugins which subnet it got.
+//! This crate sees neither the kernel's network nor a cluster. [`mod@env`] is the text by which a node tells its plugins which subnet it got.
 
 #![forbid(unsafe_code)]
 

@@ -34,7 +34,7 @@ pub enum Event {
     Added(Lease),
     /// The attributes of a lease differ from what was last reported.
     Changed(Lease),
-    /// A subnet has no owner any more.
+    /// A subnet has no owner any more; perhaps one that came and went without having been told.
     Removed(SubnetKey),
 }
 

@@ -261,6 +261,10 @@ impl Keeper {
         let tell = moved || self.missing || self.changed;
         self.own = lease;
         self.due = due(&self.own, self.renew_margin);
+        if self.missing {
+            // whoever took it away may do so again before the watch has seen it back, which would then be silent: look once more
+            self.due = SystemTime::now().checked_add(TICK).into_iter().chain(self.due).min();
+        }
         self.backoff.reset();
         (self.missing, self.changed) = (false, false);
         if tell {

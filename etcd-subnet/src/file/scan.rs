@@ -65,7 +65,8 @@ impl Scanner {
         Ok(self.known.list(leases))
     }
 
-    /// Looks at some files only.
+    /// Looks at some files only, of which the kernel says that something happened to them. One that is gone is told as removed even when it
+    /// was not known: it came and went between two looks, and whoever wrote it must hear that it is gone.
     pub(super) fn look(&mut self, names: &HashSet<String>) -> Vec<Event> {
         let now = SystemTime::now();
         let keys: Vec<SubnetKey> = names.iter().filter_map(|name| self.store.key(name)).collect();
@@ -73,7 +74,10 @@ impl Scanner {
         for key in keys {
             events.extend(match self.read(key, now) {
                 Some(attributes) => self.known.put(key, attributes),
-                None => self.known.remove(key),
+                None => {
+                    let told = self.known.remove(key);
+                    if self.seen.contains_key(&key) { told } else { Some(Event::Removed(key)) }
+                }
             });
         }
         events
