@@ -108,17 +108,21 @@ impl Config {
     /// Reads the configuration on stdin.
     ///
     /// # Errors
-    /// Code 6 for text that is no JSON object, 7 for a configuration that cannot work, with the key in question.
+    /// Code 6 for text that is no JSON object or a key of the wrong type, 7 for a bad name.
     pub fn parse(stdin: &[u8]) -> Result<Self, Error> {
         let value: Value =
             serde_json::from_slice(stdin).map_err(|error| Error::decode(format!("network configuration: {error}")))?;
         let config: Self = cni::gojson::from_value(value)?;
-        config.check()?;
+        cni::names::network(&config.name)?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        cni::names::network(&self.name)?;
+    /// Whether pods can be attached with it. A DEL does not ask: it works from the journal, whatever has become of the
+    /// configuration since.
+    ///
+    /// # Errors
+    /// Code 7 for a configuration that cannot work, 2 for a key that is not served here.
+    pub fn check(&self) -> Result<(), Error> {
         if self.delegates.is_empty() && self.cluster_network.is_empty() {
             return Err(Error::config(
                 "neither `delegates` nor `clusterNetwork` is given: the pod would have no default network",
@@ -232,9 +236,9 @@ mod tests {
             (r#"{"name":"n","delegates":[{"type":"a"}],"auxiliaryCNIChainName":"x"}"#, 2, "auxiliaryCNIChainName"),
             (r#"{"name":"a/b","delegates":[{"type":"a"}]}"#, 7, "a/b"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text).and_then(|config| config.check()).unwrap_err();
             assert_eq!(error.code, code, "{text}: {error}");
-            assert!(error.msg.contains(message), "{text}: {error}");
+            assert!(error.to_string().contains(message), "{text}: {error}");
         }
     }
 

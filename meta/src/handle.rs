@@ -7,6 +7,7 @@ use crate::node::{Node, journal_error};
 use crate::select::{self, Selection};
 use crate::{check, default_route, gc, lock, network_status};
 use cni::env::NamespaceIdentity;
+use cni::error::code;
 use cni::{CniResult, Command, Error, Request, Version};
 use delegates::Plan;
 use net::apply::{Context, Executor};
@@ -142,7 +143,11 @@ fn del(request: &Request, invocation: &Invocation) -> Result<(), Error> {
     let key = invocation.key(request);
     let guard = match invocation.lock(&request.container_id) {
         // a node on which nothing can be locked, because nothing can be written, has nothing of this container either
-        Err(_) if matches!(journal.load(&key), Ok(None)) && !invocation.stateless_del() => return Ok(()),
+        Err(error)
+            if error.code == code::IO && matches!(journal.load(&key), Ok(None)) && !invocation.stateless_del() =>
+        {
+            return Ok(());
+        }
         guard => guard?,
     };
     let mut executor =

@@ -96,10 +96,12 @@ pub fn configured(request: &Request, invocation: &Invocation) -> Result<Selectio
             invocation.stdin.get("runtimeConfig").and_then(Value::as_object).cloned().unwrap_or_default();
         attachments.push(attachment);
     } else if invocation.config.cluster_network.is_empty() {
+        invocation.config.check()?;
         attachments.extend(
             invocation.config.inline_delegates()?.into_iter().map(|list| Attachment::plain(list.name.clone(), list)),
         );
     } else {
+        invocation.config.check()?;
         let name = &invocation.config.cluster_network;
         let list = Resolver::new(invocation, &invocation.config.multus_namespace).by_name(name)?;
         attachments.push(Attachment::plain(list.name.clone(), list));
