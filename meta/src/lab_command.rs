@@ -127,7 +127,7 @@ mod tests {
         );
         let options = try_options(words(&given)).unwrap();
         assert_eq!(options.nodes, 3);
-        assert_eq!(options.pods, [("default".into(), "overlay1pod".into()), ("default".into(), "overlay2pod".into())]);
+        assert_eq!(options.pods, [("default".into(), "overlay2pod".into())]);
         assert_eq!(options.command, ["ip", "-4", "addr"]);
         assert!(try_options(words(&format!("--conf {samples}/plexus.conf"))).is_err());
         assert!(try_options(words(&format!("--pod {samples}/overlay2pod.yaml"))).is_err());
