@@ -287,6 +287,15 @@ overlays:
     }
 
     #[test]
+    fn the_article_is_read_with_both_stores() {
+        let file = AgentConfig::parse(include_str!("../../../samples/article/agent.yaml")).unwrap();
+        let etcd = AgentConfig::parse(include_str!("../../../samples/article/agent-etcd.yaml")).unwrap();
+        assert_eq!((file.overlays.len(), etcd.overlays.len()), (2, 2));
+        assert!(file.overlays.iter().all(|overlay| overlay.store.file.is_some()));
+        assert!(etcd.overlays.iter().all(|overlay| overlay.store.etcd.is_some()));
+    }
+
+    #[test]
     fn unknown_keys_are_refused_with_the_one_that_was_meant() {
         let place = |edit: (&str, &str)| error(&TWO.replace(edit.0, edit.1));
         assert_eq!(
