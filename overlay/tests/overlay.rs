@@ -332,8 +332,16 @@ fn a_peer_with_a_new_mac_is_followed() {
 fn a_node_whose_address_changes_is_followed_without_a_restart() {
     let pair = Pair::new();
     let node = &pair.lab.nodes[1];
-    let (old, new) = ("192.168.77.2/24", "192.168.77.12/24");
-    // The interface is without address and default route for a while, and the kernel takes routes with their address.
+    move_node(node, "192.168.77.2/24", "192.168.77.12/24");
+    eventually("the peer sends to the new address", || {
+        pair.text(0).contains("to 192.168.77.12") && !pair.text(0).contains("to 192.168.77.2\n")
+    });
+    pair.assert_connected("after the address has changed");
+}
+
+/// Gives `eth0` of a node another address. It is without address and default route for a while, and the kernel takes routes with
+/// their address.
+fn move_node(node: &Node, old: &str, new: &str) {
     call(&node.ns, &address::delete(2, "eth0", old.parse().unwrap()));
     call(&node.ns, &address::add(2, "eth0", new.parse().unwrap()));
     let default = route::Route {
@@ -342,10 +350,21 @@ fn a_node_whose_address_changes_is_followed_without_a_restart() {
         ..route::Route::to("0.0.0.0/0".parse().unwrap())
     };
     call(&node.ns, &route::replace(&default));
-    eventually("the peer sends to the new address", || {
-        pair.text(0).contains("to 192.168.77.12") && !pair.text(0).contains("to 192.168.77.2\n")
-    });
-    pair.assert_connected("after the address has changed");
+}
+
+#[test]
+fn a_node_that_starts_under_another_address_is_another_node() {
+    let mut pair = Pair::new();
+    let node = &pair.lab.nodes[1];
+    let (mac, subnet) = (mac_of(&node.ns, "flannel.1"), pair.agents[1].subnet(0));
+    pair.agents[1].end();
+    move_node(node, "192.168.77.2/24", "192.168.77.12/24");
+    pair.restart(1);
+    let node = &pair.lab.nodes[1];
+    assert_ne!(mac_of(&node.ns, "flannel.1"), mac, "its old lease is still in the store and has this mac");
+    assert_ne!(pair.agents[1].subnet(0), subnet);
+    let pod = add_pod_address(&node.ns, "kbr9", pair.agents[1].subnet(0), 9);
+    assert!(reaches(pair.ns(), pair.pods[0], &node.ns, pod, 100));
 }
 
 #[test]

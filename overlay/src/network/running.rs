@@ -18,7 +18,7 @@ use crate::lease;
 use crate::masquerade::{RuleWatch, Rules};
 use crate::reconcile::{Look, Reconciler, Report};
 use crate::underlay;
-use crate::vxlan::Fate;
+use crate::vxlan::{Fate, Identity};
 
 /// A pause in the news after which it is acted on,
 const LULL: Duration = Duration::from_millis(2);
@@ -44,6 +44,7 @@ pub(super) struct Running {
     pub(super) network: Ipv4Net,
     pub(super) vni: u32,
     pub(super) mac: Mac,
+    pub(super) identity: Identity,
     /// Port of the reconciler's socket.
     pub(super) port: u32,
     pub(super) subnet: Ipv4Net,
@@ -247,6 +248,11 @@ impl Running {
                 let (interface, address, mtu) = (&found.name, found.address, found.mtu);
                 tracing::info!(overlay = %name, %interface, %address, mtu, "underlay changed");
                 self.membership.publish(lease::attributes(found, self.vni, self.mac));
+                if found.public != self.reconciler.underlay().public
+                    && let Err(error) = self.identity.keep(self.mac, found.public)
+                {
+                    tracing::warn!(overlay = %name, %error, "the mac address will not outlive the device");
+                }
                 self.reconciler.set_underlay(found.clone());
             }
             Err(error) if !self.said.underlay_missing => {

@@ -42,7 +42,8 @@ impl Overlay {
         let rules = Rules::open(&settings.name, network, wanted)?;
 
         let mut vxlan = Vxlan::open()?;
-        let mac = identity(&settings, &mut vxlan, &tunnel, &underlay)?;
+        let identity = Identity::new(&settings.state_dir, tunnel.vni);
+        let mac = mac_address(&settings, &identity, &mut vxlan, &tunnel, &underlay)?;
         let mut reconciler = Reconciler::new(vxlan, network, tunnel, underlay.clone(), mac);
         ensure_device(&settings, &mut reconciler).await;
         let request = AcquireRequest {
@@ -58,6 +59,7 @@ impl Overlay {
             network,
             vni: tunnel.vni,
             mac,
+            identity,
             port,
             subnet: own.subnet,
             reconciler,
@@ -109,11 +111,16 @@ async fn find_underlay(settings: &Settings) -> Result<Underlay, OverlayError> {
 }
 
 /// The device's MAC: remembered, else that of a device that can stay, else a new one, which our lease then tells.
-fn identity(settings: &Settings, vxlan: &mut Vxlan, tunnel: &Tunnel, underlay: &Underlay) -> Result<Mac, OverlayError> {
+fn mac_address(
+    settings: &Settings,
+    identity: &Identity,
+    vxlan: &mut Vxlan,
+    tunnel: &Tunnel,
+    underlay: &Underlay,
+) -> Result<Mac, OverlayError> {
     let wanted = Device::new(tunnel, underlay, Mac::default());
     let device = vxlan.device(&wanted.name)?.filter(|device| device.unfit(&wanted).is_none());
-    let identity = Identity::new(&settings.state_dir, tunnel.vni);
-    let (mac, unkept) = identity.choose(device.map(|device| device.mac))?;
+    let (mac, unkept) = identity.choose(device.map(|device| device.mac), underlay.public)?;
     if let Some(error) = unkept {
         tracing::warn!(overlay = %settings.name, %error, "the mac address will not outlive the device");
     }
