@@ -48,6 +48,7 @@ fn read(path: &Path) -> Result<(), String> {
 
 fn node(text: &str) -> Result<(), String> {
     let config = Config::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    config.check().map_err(|error| error.to_string())?;
     config.inline_delegates().map(drop).map_err(|error| error.to_string())
 }
 
