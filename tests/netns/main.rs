@@ -9,7 +9,9 @@
     reason = "a helper that cannot go on is a failed test"
 )]
 
+mod api;
 mod article;
+mod faults;
 mod hostports;
 mod selection;
 mod stage;

@@ -33,7 +33,13 @@ struct Shared {
     objects: Mutex<Objects>,
     seen: Mutex<Seen>,
     delay: Mutex<Duration>,
-    prepared: Mutex<Option<Response>>,
+    prepared: Mutex<Option<Prepared>>,
+}
+
+/// An answer to the next request, or to the next one of a method.
+struct Prepared {
+    method: Option<&'static str>,
+    response: Response,
 }
 
 /// What the server was asked since the last look.
@@ -103,7 +109,12 @@ impl FakeApi {
 
     /// Answer the next request with this, whatever it is.
     pub fn refuse_next(&self, status: u16, body: &Value) {
-        *lock(&self.shared.prepared) = Some(Response::json(status, body));
+        *lock(&self.shared.prepared) = Some(Prepared { method: None, response: Response::json(status, body) });
+    }
+
+    /// Answer the next request of this method with this.
+    pub fn refuse_next_of(&self, method: &'static str, status: u16, body: &Value) {
+        *lock(&self.shared.prepared) = Some(Prepared { method: Some(method), response: Response::json(status, body) });
     }
 
     /// Answer everything this much later, as a server does that is not on the same machine.
@@ -141,7 +152,8 @@ fn answer_all(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
     while let Some(request) = Request::read(&mut stream)? {
         lock(&shared.seen).requests.push(format!("{} {}", request.method, request.path));
         thread::sleep(*lock(&shared.delay));
-        let prepared = lock(&shared.prepared).take();
+        let is_meant = |prepared: &mut Prepared| prepared.method.is_none_or(|method| method == request.method);
+        let prepared = lock(&shared.prepared).take_if(is_meant).map(|prepared| prepared.response);
         let response = prepared.unwrap_or_else(|| answer(&request, &mut lock(&shared.objects)));
         stream.get_mut().write_all(&response.bytes())?;
         stream.get_mut().flush()?;
