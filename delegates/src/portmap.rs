@@ -190,9 +190,9 @@ fn addresses(result: &CniResult, ifname: &str) -> Vec<IpNet> {
 
 /// The mappings that apply to an address: those without a host address, or with one of its family.
 ///
-/// Without the pod's default route, answers to a stranger would leave by another interface than his packets came in by, which
-/// reverse path filters (RFC 3704) on either side drop. So his connections are masqueraded as well: the client's address is the
-/// price of a port that works.
+/// On a network without the pod's default route everybody is masqueraded, at the price of the client's address. The pod's own
+/// connections arrive there under its address on the network that has the route, which it takes for forged; and answers to
+/// strangers leave by another interface than their packets came in by, which a strict reverse path filter (RFC 3704) drops.
 fn ports(call: &Call<'_>, conf: &Conf, pod: IpNet) -> Result<Vec<HostPort>, Error> {
     let answers_elsewhere = matches!(call.default_route, DefaultRoute::Strip);
     let masquerade = match (conf.snat, conf.masq_all || answers_elsewhere) {
