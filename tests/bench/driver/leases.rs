@@ -102,13 +102,13 @@ fn raw(options: &Options, lab: &mut Lab, count: u32, cost: &mut Cost) -> Result<
 fn agent(lab: &mut Lab, source: &Source<'_>, count: u32, cost: &mut Cost) -> Result<()> {
     let node = lab.node("agent")?;
     let store = match source {
-        Source::Files => json!({"directory": directory(lab)}),
+        Source::Files => json!({"file": directory(lab)}),
         Source::Etcd(etcd) => {
             let tls = etcd.certificates();
-            json!({"etcd": {"endpoints": etcd.endpoints(), "prefix": PREFIX, "caFile": tls.ca, "certFile": tls.client, "keyFile": tls.client_key}})
+            json!({"etcd": {"endpoints": etcd.endpoints(), "prefix": PREFIX, "ca": tls.ca, "cert": tls.client, "key": tls.client_key}})
         }
     };
-    let config = json!({"networks": [{"name": DEVICE, "store": store, "subnetFile": "/run/flannel/subnet.env"}]});
+    let config = json!({"overlays": [{"name": DEVICE, "store": store, "subnetFile": "/run/flannel/subnet.env"}]});
     node.write("/run/plexus/agent.json", &config.to_string())?;
     let mut routes = Routes::watch(node.space().pid())?;
     let start = Instant::now();
