@@ -92,9 +92,7 @@ fn networks(report: &mut Report, lab: &mut Lab, nodes: &[Node], kind: StoreKind)
         report.output(&format!("plexus overlay init … {}", network.name), &store.init(lab, first, network)?);
     }
     let mut agents = nodes.iter().map(|node| store.start_agent(lab, node)).collect::<Result<Vec<_>>>()?;
-    for (agent, node) in agents.iter_mut().zip(nodes) {
-        overlays::wait_for_leases(agent, node)?;
-    }
+    overlays::wait_until_joined(&mut agents, nodes)?;
     for node in nodes {
         for network in &NETWORKS {
             subnet(report, node, network)?;

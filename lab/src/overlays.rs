@@ -7,7 +7,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::certificates::Certificates;
-use crate::{Daemon, Etcd, Lab, Node};
+use crate::check::Interface;
+use crate::{Daemon, Etcd, Lab, Node, inspect};
 
 /// How long a node may take to get its leases on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -136,7 +137,7 @@ impl Store {
         json!({"overlays": NETWORKS.iter().map(overlay).collect::<Vec<_>>()})
     }
 
-    /// Starts the agent on `node`. It has its leases when [`wait_for_leases`] returns.
+    /// Starts the agent on `node`. It has its leases when [`wait_until_joined`] returns.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -151,14 +152,29 @@ fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Waits until the agent has told plugins the subnets of all networks.
+/// Waits until every agent has told plugins the subnets of all networks, and every node has a route to each subnet of the others.
 ///
 /// # Errors
-/// When the agent ends or takes too long, with its log.
-pub fn wait_for_leases(agent: &mut Daemon, node: &Node) -> Result<()> {
-    for network in NETWORKS {
-        let what = format!("{} on {}", network.subnet_file, node.name());
-        agent.wait_until(&what, PATIENCE, || node.exists(network.subnet_file))?;
+/// When an agent ends or takes too long, with its log.
+pub fn wait_until_joined(agents: &mut [Daemon], nodes: &[Node]) -> Result<()> {
+    for (agent, node) in agents.iter_mut().zip(nodes) {
+        for network in NETWORKS {
+            let what = format!("{} on {}", network.subnet_file, node.name());
+            agent.wait_until(&what, PATIENCE, || node.exists(network.subnet_file))?;
+        }
+    }
+    for (agent, node) in agents.iter_mut().zip(nodes) {
+        for other in nodes.iter().filter(|other| other.name() != node.name()) {
+            for network in &NETWORKS {
+                let subnet = Interface::from_subnet_file(other, network.subnet_file, network.interface, false)?.subnet;
+                let what = format!("a route to {subnet} of {} on {}", other.name(), node.name());
+                agent.wait_until(&what, PATIENCE, || has_route(node, &subnet.to_string()))?;
+            }
+        }
     }
     Ok(())
+}
+
+fn has_route(node: &Node, subnet: &str) -> bool {
+    inspect::routes_of(node).is_ok_and(|routes| routes.iter().any(|route| route.dst == subnet))
 }

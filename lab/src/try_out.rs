@@ -73,9 +73,7 @@ fn agents(report: &Report, lab: &mut Lab, nodes: &[Node]) -> Result<Vec<Daemon>>
         report.note(&format!("overlay network {} is described by {} on every node", network.name, network.subnet_file));
     }
     let mut agents = nodes.iter().map(|node| store.start_agent(lab, node)).collect::<Result<Vec<_>>>()?;
-    for (agent, node) in agents.iter_mut().zip(nodes) {
-        overlays::wait_for_leases(agent, node)?;
-    }
+    overlays::wait_until_joined(&mut agents, nodes)?;
     Ok(agents)
 }
 
