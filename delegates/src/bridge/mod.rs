@@ -5,83 +5,18 @@
 
 use crate::{Call, DefaultRoute, Delegate, Plan, World, ipam, masquerade, naming};
 use cni::error::code;
-use cni::{CniResult, Dns, Error, Interface, Ip, Route};
+use cni::{CniResult, Error, Interface, Ip, Route};
 use ipnet::IpNet;
 use net::Mac;
 use net::op::{Op, RouteSpec, VethEnd};
-use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+mod conf;
+use conf::{Conf, load, requested_mac};
+
 /// The bundled `bridge`.
 pub struct Bridge;
-
-#[derive(Debug, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Conf {
-    bridge: String,
-    is_gateway: bool,
-    is_default_gateway: bool,
-    force_address: bool,
-    ip_masq: bool,
-    mtu: u32,
-    hairpin_mode: bool,
-    promisc_mode: bool,
-    vlan: u16,
-    vlan_trunk: Vec<serde_json::Value>,
-    macspoofchk: bool,
-    disable_container_interface: bool,
-    port_isolation: bool,
-    mac: String,
-    dns: DnsConf,
-    runtime_config: Runtime,
-    args: Arguments,
-}
-
-impl Default for Conf {
-    fn default() -> Self {
-        Self {
-            bridge: "cni0".to_owned(),
-            is_gateway: false,
-            is_default_gateway: false,
-            force_address: false,
-            ip_masq: false,
-            mtu: 0,
-            hairpin_mode: false,
-            promisc_mode: false,
-            vlan: 0,
-            vlan_trunk: Vec::new(),
-            macspoofchk: false,
-            disable_container_interface: false,
-            port_isolation: false,
-            mac: String::new(),
-            dns: DnsConf::default(),
-            runtime_config: Runtime::default(),
-            args: Arguments::default(),
-        }
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct DnsConf {
-    nameservers: Vec<String>,
-    domain: String,
-    search: Vec<String>,
-    options: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Runtime {
-    mac: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Arguments {
-    cni: Runtime,
-}
 
 impl Delegate for Bridge {
     fn kind(&self) -> &'static str {
@@ -134,44 +69,6 @@ impl Delegate for Bridge {
 
     fn stores(&self, call: &Call<'_>) -> Vec<PathBuf> {
         ipam::stores(call)
-    }
-}
-
-fn load(call: &Call<'_>) -> Result<Conf, Error> {
-    let mut conf: Conf = call.conf.decode()?;
-    conf.is_gateway |= conf.is_default_gateway;
-    let unsupported = [
-        ("vlan", conf.vlan != 0),
-        ("vlanTrunk", !conf.vlan_trunk.is_empty()),
-        ("macspoofchk", conf.macspoofchk),
-        ("disableContainerInterface", conf.disable_container_interface),
-    ];
-    if let Some((key, _)) = unsupported.iter().find(|(_, given)| *given) {
-        return Err(Error::new(
-            code::UNSUPPORTED_FIELD,
-            format!(
-                "network {:?}: the bundled bridge does not support {key:?}; list \"bridge\" under `executedDelegates` to run the plugin of that name from binDir instead",
-                call.network()
-            ),
-        ));
-    }
-    if conf.hairpin_mode && conf.promisc_mode {
-        return Err(Error::new(code::INVALID_CONFIG, "bridge: hairpinMode and promiscMode exclude each other"));
-    }
-    cni::names::interface(&conf.bridge).map_err(|error| error.context("bridge name"))?;
-    Ok(conf)
-}
-
-/// The MAC asked for: by capability, by `args.cni`, by `CNI_ARGS`, by the conf, in this order.
-fn requested_mac(call: &Call<'_>, conf: &Conf) -> Result<Option<Mac>, Error> {
-    let from_args = call.args.get("MAC").unwrap_or_default();
-    let texts = [conf.runtime_config.mac.as_str(), conf.args.cni.mac.as_str(), from_args, conf.mac.as_str()];
-    match texts.into_iter().find(|text| !text.is_empty()) {
-        None => Ok(None),
-        Some(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|error| Error::new(code::INVALID_CONFIG, format!("requested MAC address {text:?}: {error}"))),
     }
 }
 
@@ -282,10 +179,8 @@ fn ensure_bridge(conf: &Conf, mac: Mac, plan: &mut Plan) {
 fn plan_gateway(conf: &Conf, ip: &Ip, present: &[IpNet], plan: &mut Plan) -> Result<(), Error> {
     let Some(gateway) = ip.gateway else { return Ok(()) };
     let wanted = IpNet::new(gateway, ip.address.prefix_len()).unwrap_or_else(|_| IpNet::from(gateway));
-    if present.contains(&wanted) {
-        return Ok(());
-    }
-    let in_the_way = present.iter().filter(|other| match (other, &wanted) {
+    let is_there = present.contains(&wanted);
+    let in_the_way = present.iter().filter(|_| !is_there).filter(|other| match (other, &wanted) {
         (IpNet::V4(_), IpNet::V4(_)) => true,
         (IpNet::V6(other), IpNet::V6(wanted)) => other.contains(&wanted.trunc()) || wanted.contains(&other.trunc()),
         _ => false,
@@ -303,6 +198,7 @@ fn plan_gateway(conf: &Conf, ip: &Ip, present: &[IpNet], plan: &mut Plan) -> Res
         let op = Op::RemoveAddress { link: conf.bridge.clone(), address: *other };
         plan.host(op, None, "forceAddress: the bridge's address of another subnet");
     }
+    // planned even where it is there already, so that the journal knows of it and CHECK looks for it
     let op = Op::EnsureAddress { link: conf.bridge.clone(), address: wanted };
     plan.host(op, None, "the pods' gateway");
     Ok(())
@@ -414,18 +310,5 @@ fn plan_forwarding(ips: &[Ip], world: &mut dyn World, plan: &mut Plan) {
                 "the bridge is the pods' gateway",
             );
         }
-    }
-}
-
-impl DnsConf {
-    fn is_empty(&self) -> bool {
-        self.nameservers.is_empty() && self.domain.is_empty() && self.search.is_empty() && self.options.is_empty()
-    }
-}
-
-impl From<DnsConf> for Dns {
-    fn from(conf: DnsConf) -> Self {
-        let DnsConf { nameservers, domain, search, options } = conf;
-        Self { nameservers, domain, search, options }
     }
 }
