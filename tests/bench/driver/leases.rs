@@ -163,11 +163,11 @@ fn write_leases(lab: &Lab, client: &Node, etcd: &Etcd, count: u32) -> Result<()>
     etcd.etcdctl(["put", &format!("{PREFIX}/config"), NETWORK])?;
     let peers: Vec<u32> = (0..count).collect();
     for chunk in peers.chunks(OPERATIONS) {
-        let mut transaction = String::from("\n");
+        let mut transaction = String::from("\n"); // no conditions; values in double quotes, since etcdctl 3.4 cuts others short
         for peer in chunk {
             let (name, value) = lease(*peer);
             fs::write(subnets.join(&name), &value)?;
-            writeln!(transaction, "put {PREFIX}/subnets/{name} '{value}'")?;
+            writeln!(transaction, "put {PREFIX}/subnets/{name} {value:?}")?;
         }
         transaction.push_str("\n\n");
         put(client, etcd, &transaction)?;
