@@ -22,7 +22,7 @@ const FIRST_SUBNET: u32 = 256;
 /// etcd takes 128 operations in a transaction.
 const OPERATIONS: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Longer than the kernel's own clean-up of a node takes.
+/// How long an agent with nothing to do is watched.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// What one way to program N peers cost.
@@ -96,7 +96,7 @@ fn raw(options: &Options, lab: &mut Lab, count: u32, cost: &mut Cost) -> Result<
     cost.wall_ms.push(figure("wall_ms"));
     cost.cpu_ms.push(figure("cpu_us") / 1e3);
     cost.peak_mib.push(figure("peak_kib") / 1024.0);
-    Ok(())
+    clear(&node)
 }
 
 fn agent(lab: &mut Lab, source: &Source<'_>, count: u32, cost: &mut Cost) -> Result<()> {
@@ -129,13 +129,20 @@ fn agent(lab: &mut Lab, source: &Source<'_>, count: u32, cost: &mut Cost) -> Res
     cost.wall_ms.push((end - start).as_secs_f64() * 1e3);
     let pid = daemon.pid();
     cost.cpu_ms.push(cpu_ms(pid)?);
-    std::thread::sleep(IDLE);
+    std::thread::sleep(IDLE); // what follows the last route is done by then
     let before = cpu_ms(pid)?;
     std::thread::sleep(IDLE);
     cost.idle_ms_per_s.push((cpu_ms(pid)? - before) / IDLE.as_secs_f64());
     cost.peak_mib.push(peak_mib(pid)?);
     complete(&node, count)?;
-    daemon.stop(Duration::from_secs(10)).map(drop)
+    daemon.stop(Duration::from_secs(10))?;
+    clear(&node)
+}
+
+/// Delete the device and wait for it: left to the end of the namespace, the kernel would take thousands of routes apart, with the lock
+/// that all network changes need, while the next one is measured.
+fn clear(node: &Node) -> Result<()> {
+    node.run(["ip", "link", "del", DEVICE]).map(drop)
 }
 
 /// All routes, neighbours and forwarding entries are in the kernel, not only announced.
