@@ -152,16 +152,25 @@ fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// Waits until the agent has told plugins the subnets of all networks.
+///
+/// # Errors
+/// When the agent ends or takes too long, with its log.
+pub fn wait_for_leases(agent: &mut Daemon, node: &Node) -> Result<()> {
+    for network in NETWORKS {
+        let what = format!("{} on {}", network.subnet_file, node.name());
+        agent.wait_until(&what, PATIENCE, || node.exists(network.subnet_file))?;
+    }
+    Ok(())
+}
+
 /// Waits until every agent has told plugins the subnets of all networks, and every node has a route to each subnet of the others.
 ///
 /// # Errors
 /// When an agent ends or takes too long, with its log.
 pub fn wait_until_joined(agents: &mut [Daemon], nodes: &[Node]) -> Result<()> {
     for (agent, node) in agents.iter_mut().zip(nodes) {
-        for network in NETWORKS {
-            let what = format!("{} on {}", network.subnet_file, node.name());
-            agent.wait_until(&what, PATIENCE, || node.exists(network.subnet_file))?;
-        }
+        wait_for_leases(agent, node)?;
     }
     for (agent, node) in agents.iter_mut().zip(nodes) {
         for other in nodes.iter().filter(|other| other.name() != node.name()) {

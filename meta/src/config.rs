@@ -3,6 +3,7 @@
 //! Keys fold as Go's encoding/json does, so that configurations that work today go on working. A key that is known
 //! but not served here is refused by name: nothing that is accepted is ignored.
 
+use crate::log::{Level, LogOptions};
 use cni::error::code;
 use cni::{Error, NetworkList, Version};
 use serde::Deserialize;
@@ -65,9 +66,10 @@ pub struct Config {
     pub log_to_stderr: bool,
     /// Always so: kept for configurations that carry the key.
     pub retry_delete_on_error: bool,
+    /// When the log file is moved aside, and what becomes of it.
+    pub log_options: LogOptions,
     #[serde(rename = "auxiliaryCNIChainName")]
     auxiliary_cni_chain_name: String,
-    log_options: Map<String, Value>,
 }
 
 impl Default for Config {
@@ -98,8 +100,8 @@ impl Default for Config {
             log_level: "panic".to_owned(),
             log_to_stderr: true,
             retry_delete_on_error: false,
+            log_options: LogOptions::default(),
             auxiliary_cni_chain_name: String::new(),
-            log_options: Map::new(),
         }
     }
 }
@@ -133,7 +135,7 @@ impl Config {
         }
         for (key, given) in [
             ("auxiliaryCNIChainName", !self.auxiliary_cni_chain_name.is_empty()),
-            ("logOptions", !self.log_options.is_empty()),
+            ("logOptions.compress", self.log_options.compress),
         ] {
             if given {
                 return Err(Error::new(
@@ -141,6 +143,12 @@ impl Config {
                     format!("`{key}` is not supported yet: remove it from the configuration"),
                 ));
             }
+        }
+        if Level::parse(&self.log_level).is_none() {
+            return Err(Error::config(format!(
+                "logLevel {:?} is unknown: panic, error, verbose or debug",
+                self.log_level
+            )));
         }
         if let Some(nested) = self.delegates.iter().find(|delegate| self.is_ourselves(delegate)) {
             let name = cni::gojson::lookup(nested, "name").and_then(Value::as_str).unwrap_or_default();

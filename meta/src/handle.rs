@@ -22,6 +22,16 @@ use serde_json::Value;
 /// # Errors
 /// The error document's content.
 pub fn handle(request: &Request, invocation: &Invocation) -> Result<Option<Value>, Error> {
+    let answer = serve(request, invocation);
+    let (verb, container) = (request.command.name(), &request.container_id);
+    match &answer {
+        Ok(_) => invocation.log.verbose(&format!("{verb} {container} {}: done", request.ifname)),
+        Err(error) => invocation.log.error(&format!("{verb} {container} {}: {error}", request.ifname)),
+    }
+    answer
+}
+
+fn serve(request: &Request, invocation: &Invocation) -> Result<Option<Value>, Error> {
     match request.command {
         Command::Add => add(request, invocation).map(Some),
         Command::Del => del(request, invocation).map(|()| None),
@@ -158,10 +168,21 @@ fn del(request: &Request, invocation: &Invocation) -> Result<(), Error> {
             let selection = select::configured(request, invocation)?;
             del_without_journal(&selection, request, invocation, executor.as_mut())
         }
+        Ok(None) if left_by_others(request, invocation) => {
+            let selection = select::select(request, invocation).or_else(|_| select::configured(request, invocation))?;
+            del_without_journal(&selection, request, invocation, executor.as_mut())
+        }
         Ok(None) => journal.remove(&key).map_err(journal_error),
         Err(JournalError::Damaged { .. }) => rebuild(request, invocation, &journal, &key, executor.as_mut()),
         Err(error) => Err(journal_error(error)),
     }
+}
+
+/// Whether the plugins that Plexus has taken over from have left state of this container: a pod from before the change.
+fn left_by_others(request: &Request, invocation: &Invocation) -> bool {
+    let lists = invocation.config.inline_delegates().unwrap_or_default();
+    let mut confs = lists.iter().flat_map(|list| &list.plugins);
+    confs.any(|conf| delegates::flannel::old_state_file(conf, &request.container_id).is_some_and(|file| file.exists()))
 }
 
 /// A damaged entry: what it knew is taken from what the stores and the kernel say, and the entry removed after that.

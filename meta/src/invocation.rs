@@ -53,7 +53,7 @@ impl Invocation {
 
     fn meta(conf: &PluginConf, stdin: &[u8]) -> Result<Self, Error> {
         let config = Config::parse(stdin)?;
-        let log = Log::new(&config)?;
+        let log = Log::new(&config);
         let settings = source::Settings {
             manifest_dir: config.manifest_dir.clone(),
             kubeconfig: config.kubeconfig.clone(),
@@ -79,7 +79,7 @@ impl Invocation {
         config.cni_version = conf.cni_version().to_string();
         // its own delegates come from CNI_PATH alone
         config.bin_dir = std::path::PathBuf::new();
-        let log = Log::new(&config)?;
+        let log = Log::new(&config);
         let mut own = conf.raw().clone();
         // an IPAM plugin is handed the whole configuration of its caller, whose name stands under `type`
         cni::gojson::remove(&mut own, "type");

@@ -95,6 +95,12 @@ impl Delegate for Flannel {
     }
 }
 
+/// Where flannel's own plugin keeps its state of a container; none for confs of another type.
+pub fn old_state_file(conf: &PluginConf, container: &str) -> Option<PathBuf> {
+    let own = conf.kind() == Flannel.kind();
+    own.then(|| conf.decode::<Conf>().ok()).flatten().map(|conf| conf.data_dir().join(container))
+}
+
 /// `<dataDir>/<container>:<interface>:<network>`. The parts hold no colon and no slash: validated at the door.
 fn state_file(call: &Call<'_>, conf: &Conf) -> PathBuf {
     conf.data_dir().join(format!("{}:{}:{}", call.container, call.ifname, call.network()))

@@ -3,10 +3,14 @@
 //!
 //! Nothing that came on stdin is ever written: it may hold secrets.
 
+mod rotate;
+
+pub use rotate::LogOptions;
+
 use crate::config::Config;
-use cni::Error;
 use std::fs::File;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How much is said.
@@ -22,6 +26,19 @@ pub enum Level {
     Debug,
 }
 
+impl Level {
+    /// Reads a level's name; the absent one is `panic`, as for Multus.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "" | "panic" => Some(Self::Panic),
+            "error" => Some(Self::Error),
+            "verbose" => Some(Self::Verbose),
+            "debug" => Some(Self::Debug),
+            _ => None,
+        }
+    }
+}
+
 /// Where messages go.
 #[derive(Debug)]
 pub struct Log {
@@ -31,28 +48,16 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log as the configuration wants it.
-    ///
-    /// # Errors
-    /// A level nobody knows, or a log file that cannot be opened.
-    pub fn new(config: &Config) -> Result<Self, Error> {
-        let level = match config.log_level.to_ascii_lowercase().as_str() {
-            "" | "panic" => Level::Panic,
-            "error" => Level::Error,
-            "verbose" => Level::Verbose,
-            "debug" => Level::Debug,
-            other => {
-                return Err(Error::config(format!("logLevel {other:?} is unknown: panic, error, verbose or debug")));
-            }
+    /// A log as the configuration wants it. A file that cannot be opened is said on stderr and done without: a DEL
+    /// must not fail for its log.
+    pub fn new(config: &Config) -> Self {
+        let open = |path: &PathBuf| {
+            rotate::rotate(path, &config.log_options, SystemTime::now());
+            let opened = File::options().create(true).append(true).open(path);
+            opened.inspect_err(|error| eprintln!("plexus: cannot open log file {}: {error}", path.display())).ok()
         };
-        let file = match &config.log_file {
-            None => None,
-            Some(path) => {
-                let open = File::options().create(true).append(true).open(path);
-                Some(open.map_err(|error| Error::io(format!("cannot open log file {}", path.display()), &error))?)
-            }
-        };
-        Ok(Self { level, file, stderr: config.log_to_stderr })
+        let level = Level::parse(&config.log_level).unwrap_or(Level::Error);
+        Self { level, file: config.log_file.as_ref().and_then(open), stderr: config.log_to_stderr }
     }
 
     /// Something went wrong.
