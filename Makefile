@@ -39,7 +39,7 @@ lint: ## clippy, with every warning an error
 
 deny: ## licences, sources and doubles among the dependencies
 	@scripts/install-cargo-deny
-	@PATH="$(CURDIR)/.tools/bin:$$PATH" cargo deny --locked check licenses bans sources
+	@PATH="$(CURDIR)/.tools/bin:$$PATH" cargo deny --log-level error --locked check licenses bans sources
 
 clean: ## what the commands above have made, except the tools in .tools
 	cargo clean
