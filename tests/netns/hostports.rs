@@ -197,9 +197,14 @@ fn a_pod_that_takes_over_a_port_gets_datagrams_of_clients_that_never_stopped() {
     stage.add(&pod, &configuration(ETH0));
     serve_both(&stage, &pod);
     socket.send_to(b"!", (address, ETH0)).unwrap();
-    let mut text = [0; 64];
-    let length = socket.recv(&mut text).unwrap();
-    assert_eq!(&text[..length], b"first!");
+    let mut answer = || {
+        let mut text = [0; 64];
+        let length = socket.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    // the early one may have waited for the node's address to be resolved, and come after the pod
+    let first = answer();
+    assert_eq!(if first == "firstearly" { answer() } else { first }, "first!");
 }
 
 #[test]

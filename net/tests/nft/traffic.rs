@@ -1,7 +1,8 @@
 //! What becomes of packets.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use net::conntrack::{self, Connections};
 use net::message::route::Route;
@@ -16,6 +17,8 @@ use net::sysctl;
 use super::lab::{Lab, Version, lab, seen, send, udp};
 
 const PORT: u16 = 8080;
+/// How long a connection may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn mapping(version: Version, host: u32, protocol: u8, masquerade: Masquerade) -> HostPort {
     HostPort {
@@ -34,19 +37,49 @@ fn tcp_peer(client: Option<&Namespace>, destination: SocketAddr, server: &Namesp
     let listener = server.run(|| TcpListener::bind((any, port)).unwrap()).unwrap();
     std::thread::scope(|scope| {
         let serving = scope.spawn(|| {
-            let (mut stream, peer) = listener.accept().unwrap();
+            let (mut stream, peer) = accept(&listener);
             stream.write_all(b"answer").unwrap();
             peer.ip()
         });
         let ask = || {
             let mut answer = String::new();
-            TcpStream::connect(destination).unwrap().read_to_string(&mut answer).unwrap();
+            connect(destination).read_to_string(&mut answer).unwrap();
             answer
         };
         let answer = client.map_or_else(ask, |namespace| namespace.run(ask).unwrap());
         assert_eq!(answer, "answer");
         serving.join().unwrap()
     })
+}
+
+/// Waits for a client, but not for ever: one that failed would leave the test hanging.
+fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    listener.set_nonblocking(true).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(false).unwrap();
+                return (stream, peer);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => panic!("no client came: {error}"),
+        }
+    }
+}
+
+/// Connects; on a loaded machine a fresh link may take a moment to carry anything.
+fn connect(destination: SocketAddr) -> TcpStream {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect_timeout(&destination, PATIENCE) {
+            Ok(stream) => return stream,
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            Err(error) => panic!("connect to {destination}: {error}"),
+        }
+    }
 }
 
 #[test]
