@@ -197,7 +197,7 @@ fn a_pod_that_takes_over_a_port_gets_datagrams_of_clients_that_never_stopped() {
     stage.add(&pod, &configuration(ETH0));
     serve_both(&stage, &pod);
     socket.send_to(b"!", (address, ETH0)).unwrap();
-    let mut answer = || {
+    let answer = || {
         let mut text = [0; 64];
         let length = socket.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..length]).into_owned()
